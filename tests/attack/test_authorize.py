@@ -21,7 +21,7 @@ from hilum.identity.people.models import TenantChange
 from hilum.identity.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
-from tests.flows.front_channel import Browser, Front, answer, error, front, shown, standing
+from tests.flows.front_channel import Browser, Front, answer, eligibility, error, front, shown
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -34,7 +34,7 @@ EVIL = "https://evil.example"
 @pytest.fixture
 def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
     """The front channel over each backend, where what a column takes differs."""
-    with standing(uow, clock, tmp_path) as made:
+    with eligibility(uow, clock, tmp_path) as made:
         yield made
 
 

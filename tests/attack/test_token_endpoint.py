@@ -36,8 +36,8 @@ from tests.flows.back_channel import (
     TRACE,
     VERIFIER,
     Platform,
+    eligibility,
     refused,
-    standing,
 )
 from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
@@ -49,7 +49,7 @@ T = TypeVar("T")
 @pytest.fixture
 def both(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     """The platform on each database in turn."""
-    with standing(uow, clock) as made:
+    with eligibility(uow, clock) as made:
         yield made
 
 

@@ -10,8 +10,8 @@ from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVersion
-from hilum.authorization.eligibility import service as standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility import service as eligibility
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.foundation.kernel.ids import AppId, ClientId, TenantId, VendorId
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
@@ -92,8 +92,8 @@ class Ground:
 
         def judge(ctx: Any) -> str | None:
             who = replace(person, tenant=TenantId("mercy"), role=role)
-            judged = standing.read(ctx, TenantId("mercy"), self.client, who, issued_at=ctx.now)
-            return standing_fault(judged, ctx.now)
+            judged = eligibility.read(ctx, TenantId("mercy"), self.client, who, issued_at=ctx.now)
+            return eligibility_fault(judged, ctx.now)
 
         return self.site.uow.read_now(judge, trace=TRACE)
 

@@ -33,7 +33,7 @@ from hilum.authorization.authorize.models import CODE_LIFE, CODE_PREFIX, Code
 from hilum.authorization.authorize.policy import offline_of
 from hilum.authorization.consent import service as consent
 from hilum.authorization.consent.models import Basis
-from hilum.authorization.eligibility import service as standings
+from hilum.authorization.eligibility import service as eligibilities
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch, LaunchOrder
 from hilum.authorization.token import routes as backchannel
@@ -304,7 +304,7 @@ class Platform:
     def take(
         self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
     ) -> Launch:
-        """Take a launch as an authorization request does that found its standing good."""
+        """Take a launch as an authorization request does that found its eligibility good."""
         return self.run(self.taking(handle, client, person, tenant))
 
     def taking(
@@ -314,7 +314,7 @@ class Platform:
 
         def verb(ctx: Context) -> Launch:
             found = identity.get_person(ctx, by)
-            return launches.take(ctx, handle, standings.read(ctx, tenant, who, found))
+            return launches.take(ctx, handle, eligibilities.read(ctx, tenant, who, found))
 
         return verb
 
@@ -450,7 +450,7 @@ def refused(answer: Any, code: str, status: int = 400) -> str:
 
 
 @contextmanager
-def standing(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
+def eligibility(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
 
@@ -492,5 +492,5 @@ def furnish_platform(platform: Platform) -> None:
 
 @pytest.fixture
 def platform(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with standing(sqlite_uow, clock) as made:
+    with eligibility(sqlite_uow, clock) as made:
         yield made

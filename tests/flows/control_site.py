@@ -17,7 +17,7 @@ from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment
 from hilum.apps.contacts import pages as contacts_pages
 from hilum.apps.contacts.domain_checks import DomainChecker
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility import service as standing
+from hilum.authorization.eligibility import service as eligibility
 from hilum.authorization.tokens import service as tokens_service
 from hilum.foundation.infra import nodes
 from hilum.foundation.infra.context import Context, Trace
@@ -264,7 +264,7 @@ def build(
                 *revalidation_pages.pages(kit),
                 *certificate_pages.pages(kit),
                 *console.pages(kit, ports),
-                *pictures.pages(kit, standing.is_app_stopped),
+                *pictures.pages(kit, eligibility.is_app_stopped),
                 *kit.pages.assets.routes(),
             ]
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.foundation.infra import settings
 from hilum.identity.people.models import TenantFacts
 from hilum.server.parts import SITES
@@ -163,12 +163,12 @@ def test_the_defaults_of_every_limit_are_the_same() -> None:
     "change", [change for changes in FAULTS.values() for change in changes], ids=lambda _: "x"
 )
 def test_the_same_app_is_judged_alike_at_a_synthetic_hospital(change: Change) -> None:
-    """C121: each reason that the decision about an app's standing knows, and none, at a tenant of either kind."""
-    for standing in (GOOD, changed(GOOD, change)):
-        if not isinstance(standing.tenant, TenantFacts):
+    """C121: each reason that the decision about an app's eligibility knows, and none, at a tenant of either kind."""
+    for eligibility in (GOOD, changed(GOOD, change)):
+        if not isinstance(eligibility.tenant, TenantFacts):
             continue
         both = {
-            standing_fault(replace(standing, tenant=replace(standing.tenant, sandbox=kind)), NOW)
+            eligibility_fault(replace(eligibility, tenant=replace(eligibility.tenant, sandbox=kind)), NOW)
             for kind in (True, False)
         }
         assert len(both) == 1

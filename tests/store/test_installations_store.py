@@ -24,8 +24,8 @@ from hilum.apps.installations.models import InstallationFacts, InstallOrder, Nar
 from hilum.apps.registry import service as registry
 from hilum.apps.registry import store as registry_store
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Party, Standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.models import Eligibility, Party
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.controls.switches.models import SwitchIndex
 from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.foundation.kernel.decision import Reason
@@ -47,10 +47,12 @@ ground = registry_ground.ground
 def fault(
     client: ClientFacts, installation: InstallationFacts | None, role: str, now: datetime
 ) -> Reason | None:
-    """Judge the standing of a client in a role, with everything else in order."""
+    """Judge the eligibility of a client in a role, with everything else in order."""
     party = Party(GENERAL, client.id, client.app, client.version, client.vendor, PersonId("per_1"), role)
     tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
-    return standing_fault(Standing(party, tenant, client, installation, SwitchIndex(), shipped_book()), now)
+    return eligibility_fault(
+        Eligibility(party, tenant, client, installation, SwitchIndex(), shipped_book()), now
+    )
 
 
 def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_ends(ground: Ground) -> None:
@@ -356,7 +358,7 @@ def test_what_happens_to_an_app_is_recorded(ground: Ground) -> None:
         "registry.certification.add",
         "registry.installation.add",
         "registry.installation.remove",
-        "disposals.request.add",
+        "deletion_requests.request.add",
     ]
 
 

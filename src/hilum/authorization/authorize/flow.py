@@ -3,9 +3,9 @@
 An authorization request, in order (RFC 6749 section 4.1; SMART App Launch 2.2, app-launch):
 
 1. ``service.begin``: client and redirect URI, whose errors are displayed; then the other parameters, whose errors are redirected; then
-   the app's standing and scopes that have ended. The request is stored, and the browser is redirected to it by GET, which sends the
+   the app's eligibility and scopes that have ended. The request is stored, and the browser is redirected to it by GET, which sends the
    session's cookie.
-2. ``advance``, for every page: the request, the client, the session, the person's standing, the launch, the scopes; then the next step.
+2. ``advance``, for every page: the request, the client, the session, the person's eligibility, the launch, the scopes; then the next step.
 3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each goes through 2 again.
 4. ``service._issue``: the request is finished, the agreement recorded, and the browser redirected to the app with a code.
 5. The app redeems the code at the token endpoint (``backchannel``), by ``service.redeem_code``.
@@ -33,16 +33,16 @@ from hilum.authorization.authorize.models import AuthorizationRequest, Step
 from hilum.authorization.authorize.policy import DisplayedError, Redirect, RefusedLaunch, ValidRequest
 from hilum.authorization.consent import service as consent
 from hilum.authorization.consent.models import Authorization
-from hilum.authorization.eligibility import service as standing
-from hilum.authorization.eligibility.models import Standing
+from hilum.authorization.eligibility import service as eligibility
+from hilum.authorization.eligibility.models import Eligibility
 from hilum.authorization.eligibility.policy import (
     LAUNCH_FAULTS,
     NOT_ASKED,
     NOTHING_LEFT,
     PATIENT_MISSING,
+    eligibility_fault,
     in_words,
     refusal_of,
-    standing_fault,
     without_rights,
 )
 from hilum.authorization.launches import service as launches
@@ -154,7 +154,7 @@ class NeedsLogin:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a signed-in person's request is refused although the app has standing: the error for the app, and the sentences for the person."""
+    """Why a signed-in person's request is refused although the app is eligible: the error for the app, and the sentences for the person."""
 
     error: AuthorizeError
     code: str
@@ -183,16 +183,16 @@ def load_client_context(ctx: Context, site: Site, client: Client) -> ClientConte
     return ClientContext(tenant, client, facts, app, vendor.name, installation)
 
 
-def standing_of(
+def eligibility_of(
     ctx: Context,
     client_context: ClientContext,
     person: Person | None,
     *,
     facility: str | None,
     issued_at: datetime | None = None,
-) -> Standing:
-    """Read the standing of this app here for a person. ``person`` is None before sign-in, ``facility`` until the launch is taken."""
-    return standing.of_launch(
+) -> Eligibility:
+    """Read the eligibility of this app here for a person. ``person`` is None before sign-in, ``facility`` until the launch is taken."""
+    return eligibility.of_launch(
         ctx,
         client_context.tenant,
         client_context.facts,
@@ -273,8 +273,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
     facility = _facility_of(ctx, request)
-    judged = standing_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
-    if reason := standing_fault(judged, ctx.now):
+    judged = eligibility_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
+    if reason := eligibility_fault(judged, ctx.now):
         return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
     flow_state = _with_launch(ctx, site, FlowState(request, client_context, session, person), judged=judged)
     return _with_step(ctx, site, flow_state) if isinstance(flow_state, FlowState) else flow_state
@@ -286,11 +286,11 @@ def _without_session(
     """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
     # Checked first, so that nobody types a password for an app that is then refused.
     facility = _facility_of(ctx, request)
-    judged = standing_of(ctx, client_context, None, issued_at=request.created_at, facility=facility)
-    reason = standing_fault(judged, ctx.now)
+    judged = eligibility_of(ctx, client_context, None, issued_at=request.created_at, facility=facility)
+    reason = eligibility_fault(judged, ctx.now)
     if reason is None and (stopped := signin.person_stopped(ctx, cookie, request.tenant)) is not None:
         # Judged again with the person, so that the refusal names the switch on them.
-        judged = standing_of(ctx, client_context, stopped, issued_at=request.created_at, facility=facility)
+        judged = eligibility_of(ctx, client_context, stopped, issued_at=request.created_at, facility=facility)
         reason = Reason.SWITCH_ENGAGED
     if reason is not None:
         return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
@@ -324,7 +324,7 @@ def _signed_in(ctx: Context, request: AuthorizationRequest, cookie: str) -> tupl
 
 
 def _with_launch(
-    ctx: Context, site: Site, flow_state: FlowState, *, judged: Standing
+    ctx: Context, site: Site, flow_state: FlowState, *, judged: Eligibility
 ) -> FlowState | Redirect | RefusedLaunch:
     """Add the launch of a request, which is taken the first time; refuse a launch that has ended or cannot be taken."""
     request, tenant = flow_state.request, flow_state.client_context.tenant
@@ -368,14 +368,14 @@ def _with_launch(
 def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     """Add the scopes that may be granted and the next step; refuse if nothing may be granted or the chart may not be opened."""
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
-    assert client_context.installation is not None, "standing refuses what is not installed"
+    assert client_context.installation is not None, "eligibility refuses what is not installed"
     book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now, client_context.facts.app)
     allowed = installations_policy.allowed_scopes(
         client_context.facts, client_context.installation, book, ctx.now
     )
     workflow = _workflow_name(ctx, flow_state, book)
     if workflow and workflow not in workflows_allowed(book, client_context.facts, ctx.now):
-        judged = standing_of(ctx, client_context, person, facility=_facility_of(ctx, request))
+        judged = eligibility_of(ctx, client_context, person, facility=_facility_of(ctx, request))
         return _refuse_launch(ctx, site, request, client_context, judged, reason=Reason.WORKFLOW_NOT_APPROVED)
     limit = workflow_limit(book, workflow)
     offered = _offered(ctx, flow_state, allowed, limit)
@@ -547,7 +547,7 @@ def _refuse_launch(
     site: Site,
     request: AuthorizationRequest,
     client_context: ClientContext,
-    judged: Standing,
+    judged: Eligibility,
     *,
     reason: Reason,
 ) -> Redirect | RefusedLaunch:

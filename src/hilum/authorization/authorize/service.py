@@ -37,7 +37,7 @@ from hilum.authorization.authorize.policy import (
 from hilum.authorization.consent import policy as consent_policy
 from hilum.authorization.consent import service as consent
 from hilum.authorization.consent.models import Authorization, Basis
-from hilum.authorization.eligibility.policy import refusal_of, standing_fault
+from hilum.authorization.eligibility.policy import eligibility_fault, refusal_of
 from hilum.authorization.tokens import service as tokens
 from hilum.authorization.tokens.models import Exchange, Grant
 from hilum.foundation.infra.context import Context, Trace
@@ -169,9 +169,9 @@ def begin(
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert client_context is not None, "an unknown client is a displayed error"
     # A standalone launch has no facility; that of an EHR launch is read when the launch is taken.
-    standing = flow.standing_of(ctx, client_context, None, facility=None if judged.launch else "")
-    if reason := standing_fault(standing, ctx.now):
-        refusal = refusal_of(standing, reason, ctx.now, tenant=client_context.tenant.name)
+    eligibility = flow.eligibility_of(ctx, client_context, None, facility=None if judged.launch else "")
+    if reason := eligibility_fault(eligibility, ctx.now):
+        refusal = refusal_of(eligibility, reason, ctx.now, tenant=client_context.tenant.name)
         _record_refusal(ctx, site, client, reason, refusal.facts, recorded=recorded)
         denied, detail = AuthorizeError.ACCESS_DENIED, flow.error_description(refusal)
         back = flow.error_redirect(site, judged.redirect_uri, judged.state, denied, detail)

@@ -74,7 +74,7 @@ def may_ask(actor: Actor) -> bool:
 def opening_fault(
     actor: Actor, settings: Settings, launch: Launch | None, recent: Recent, *, is_open: bool, now: datetime
 ) -> str:
-    """Return why an actor may not break the glass in a launch; empty if they may. The caller also judges standing and kill switches.
+    """Return why an actor may not break the glass in a launch; empty if they may. The caller also judges eligibility and kill switches.
 
     ``is_open``: whether the glass is broken in this launch already. INVARIANT: an unknown launch and another person's get the same answer.
     """

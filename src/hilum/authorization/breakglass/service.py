@@ -3,7 +3,7 @@
 An emergency access, from its request to its review:
 
 1. ``list_openable``: the clinician chooses one of their launches of the last 24 hours.
-2. ``open_use``: ``policy.opening_fault`` judges the clinician, the hospital's settings and recent uses; ``standing`` judges the app, the person
+2. ``open_use``: ``policy.opening_fault`` judges the clinician, the hospital's settings and recent uses; ``eligibility`` judges the app, the person
    and the kill switches. The use is stored, and the hospital's administrators are notified.
 3. ``facts``: every node learns of the use; for each request the gateway asks ``policy.in_effect`` what it opens.
 4. It ends at ``ends_at``, or by ``end_use``, or by a change of the settings that permits less (``_apply``).
@@ -34,8 +34,8 @@ from hilum.authorization.breakglass.models import (
     Use,
     UseQuery,
 )
-from hilum.authorization.eligibility import service as standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility import service as eligibility
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch
 from hilum.controls.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
@@ -141,10 +141,10 @@ def open_use(ctx: Context, order: NewUse) -> Use:
 
 def _stopped(ctx: Context, launch: Launch, clinician: Person) -> Reason | None:
     """Return why an app may do nothing any longer with a launch; None if it may."""
-    judged = standing.read(
+    judged = eligibility.read(
         ctx, launch.tenant, launch.client, clinician, issued_at=launch.created_at, facility=launch.facility
     )
-    return standing_fault(judged, ctx.now)
+    return eligibility_fault(judged, ctx.now)
 
 
 def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:

@@ -1,4 +1,4 @@
-"""The inputs of the decision about an app's standing at a tenant."""
+"""The inputs of the decision about an app's eligibility at a tenant."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from hilum.identity.people.models import Tenant, TenantFacts
 from hilum.policy.matrix.models import Book
 
 # The order is the order of `Reason`: a suspension, which the release of a switch does not end; what concerns everybody; what concerns one person.
-STANDING_REASONS = (
+ELIGIBILITY_REASONS = (
     Reason.APP_SUSPENDED,
     Reason.SWITCH_ENGAGED,
     Reason.TENANT_MISMATCH,
@@ -86,7 +86,7 @@ class Stopped(StrEnum):
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
-class Standing:
+class Eligibility:
     """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the rule book there.
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch

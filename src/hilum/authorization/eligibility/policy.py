@@ -1,6 +1,6 @@
 """The one decision whether an app may act at a tenant. Pure.
 
-Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its explanation in ``standards.refusals``, and its sentences in ``eligibility.refusals``.
+Add a new condition here, once, with its reason in ``ELIGIBILITY_REASONS`` and its explanation in ``standards.refusals``, and its sentences in ``eligibility.refusals``.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ from hilum.apps.clients.policy import (
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.installations.policy import is_allowed_at, is_for_role, is_from
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Standing, Stopped
+from hilum.authorization.eligibility.models import Eligibility, Stopped
 from hilum.authorization.eligibility.refusals import (
     CATEGORY,
     CERTIFIED_UNTIL,
@@ -58,7 +58,7 @@ ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
 """Clients without a person, and so without a role."""
 
 
-def standing_fault(standing: Standing, now: datetime) -> Reason | None:
+def eligibility_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
     """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None if it may.
 
     INVARIANT: engaging a switch, or removing any fact, never turns a reason into None.
@@ -66,73 +66,73 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     """
     # Place, app, person: an administrator who repairs the first reason is shown the next one.
     return (
-        _suspension(standing)
-        or _place_fault(standing, now)
-        or _owner_fault(standing)
-        or _app_fault(standing, now)
-        or _network_fault(standing)
-        or _facility_fault(standing)
-        or _person_fault(standing)
-        or _workflow_fault(standing, now)
+        _suspension(eligibility)
+        or _place_fault(eligibility, now)
+        or _owner_fault(eligibility)
+        or _app_fault(eligibility, now)
+        or _network_fault(eligibility)
+        or _facility_fault(eligibility)
+        or _person_fault(eligibility)
+        or _workflow_fault(eligibility, now)
     )
 
 
-def _suspension(standing: Standing) -> Reason | None:
+def _suspension(eligibility: Eligibility) -> Reason | None:
     """Judge whether the app is suspended, before any switch: a stop of new launches alone would say that open ones continue."""
-    client = standing.client
+    client = eligibility.client
     return None if client is None or client.active else Reason.APP_SUSPENDED
 
 
-def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
+def fault_without_app(eligibility: Eligibility, now: datetime) -> Reason | None:
     """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
     # A switch and an inactive tenant come first, so that a person who is also inactive is refused for what everybody is.
-    if not standing.person_active:
-        return _place_fault(standing, now) or Reason.PERSON_INACTIVE
-    return _place_fault(standing, now)
+    if not eligibility.person_active:
+        return _place_fault(eligibility, now) or Reason.PERSON_INACTIVE
+    return _place_fault(eligibility, now)
 
 
-def _place_fault(standing: Standing, now: datetime) -> Reason | None:
-    tenant = standing.tenant
+def _place_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+    tenant = eligibility.tenant
     # Without any switch, as nearly always, the whole check is this one test.
-    if standing.switches.kinds and stopped_part(standing, now) is not None:
+    if eligibility.switches.kinds and stopped_part(eligibility, now) is not None:
         return Reason.SWITCH_ENGAGED
     # The id is compared although the caller looked the tenant up: a token for another tenant must not pass
     # with this one's facts.
-    if tenant is None or not tenant.active or tenant.id != standing.acting.tenant:
+    if tenant is None or not tenant.active or tenant.id != eligibility.acting.tenant:
         return Reason.TENANT_MISMATCH
     return None
 
 
-def _owner_fault(standing: Standing) -> Reason | None:
+def _owner_fault(eligibility: Eligibility) -> Reason | None:
     """Judge the owner of the tenant: at a vendor's own tenant, other vendors' apps are refused as if it did not exist (C123)."""
-    tenant, client = standing.tenant, standing.client
+    tenant, client = eligibility.tenant, eligibility.client
     if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
         return None
-    return None if is_open_to(tenant, standing.acting.vendor) else Reason.TENANT_MISMATCH
+    return None if is_open_to(tenant, eligibility.acting.vendor) else Reason.TENANT_MISMATCH
 
 
-def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
+def stopped_part(eligibility: Eligibility, now: datetime) -> Stopped | None:
     """Return the part of an app's request that a switch stops; None if no switch stops any of it."""
-    index, issued_at, subjects = standing.switches, standing.issued_at, _subjects(standing)
+    index, issued_at, subjects = eligibility.switches, eligibility.issued_at, _subjects(eligibility)
     if any(stopped_by(index, each, now=now, issued_at=issued_at) is not None for each in subjects):
         return Stopped.EVERYTHING
-    if standing.launching and any(launches_stopped(index, each, now) is not None for each in subjects):
+    if eligibility.launching and any(launches_stopped(index, each, now) is not None for each in subjects):
         return Stopped.EVERYTHING
-    writes = bool(standing.letter & WRITES)
+    writes = bool(eligibility.letter & WRITES)
     if writes and any(read_only(index, each, now) is not None for each in subjects):
         return Stopped.WRITES
     stops = scope_stops(index, now, issued_at=issued_at, writes=writes)
     if stops is None:
         return None
-    type_, letter = standing.resource_type, standing.letter
+    type_, letter = eligibility.resource_type, eligibility.letter
     # One scope that permits this and is not stopped is enough.
-    needed = [each.text for each in compile_scopes(standing.scopes).grants(type_) if each.mask & letter]
+    needed = [each.text for each in compile_scopes(eligibility.scopes).grants(type_) if each.mask & letter]
     return Stopped.SCOPES if needed and all(stops(text, type_) for text in needed) else None
 
 
-def _subjects(standing: Standing) -> list[Subject]:
+def _subjects(eligibility: Eligibility) -> list[Subject]:
     """Return the subjects of switches: the version that a token was issued for, and the one that its client has adopted since."""
-    acting, client, type_ = standing.acting, standing.client, standing.resource_type
+    acting, client, type_ = eligibility.acting, eligibility.client, eligibility.resource_type
     # A switch on a version also stops tokens of the version before it, once the client has moved on.
     versions = {acting.version, acting.version if client is None else client.version}
     return [
@@ -141,30 +141,32 @@ def _subjects(standing: Standing) -> list[Subject]:
     ]
 
 
-def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
+def stops_of(eligibility: Eligibility, now: datetime) -> tuple[Switch, ...]:
     """Return the switches that stop a launch now; empty if they have been released since."""
     # Without issued_at: the page words a stop that is engaged now differently from one that has ended.
-    subjects = _subjects(standing)
-    found = {each.id: each for subject in subjects for each in launch_stops(standing.switches, subject, now)}
+    subjects = _subjects(eligibility)
+    found = {
+        each.id: each for subject in subjects for each in launch_stops(eligibility.switches, subject, now)
+    }
     return tuple(found.values())
 
 
-def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
+def refusal_of(eligibility: Eligibility, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
     """Return the explanation of a refusal for the person who launched; ``tenant``: the hospital's name (C216)."""
-    stops, until, variant = stops_of(standing, now), None, ""
-    client, installation = standing.client, standing.installation
+    stops, until, variant = stops_of(eligibility, now), None, ""
+    client, installation = eligibility.client, eligibility.installation
     match reason:
         case Reason.SWITCH_ENGAGED:
             variant = mode_of(stops)
         case Reason.APP_NOT_CERTIFIED if client is not None:
-            until = certified_until(standing.book, client)
+            until = certified_until(eligibility.book, client)
             variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
-            if not variant and until is not None and admission(standing.book, client, now).cell is None:
+            if not variant and until is not None and admission(eligibility.book, client, now).cell is None:
                 variant = CATEGORY
         case Reason.APP_NOT_INSTALLED if installation is not None:
             until = installation.expires_at
             variant = INSTALLED_UNTIL if until is not None and until <= now else ""
-        case Reason.FACILITY_NOT_ALLOWED if not standing.acting.facility:
+        case Reason.FACILITY_NOT_ALLOWED if not eligibility.acting.facility:
             variant = UNNAMED
     named = stops if reason == Reason.SWITCH_ENGAGED else ()
     return in_words(reason, variant, tenant=tenant, until=until, stops=named)
@@ -197,48 +199,50 @@ def in_words(
     return refusal
 
 
-def _app_fault(standing: Standing, now: datetime) -> Reason | None:
-    acting, client = standing.acting, standing.client
+def _app_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+    acting, client = eligibility.acting, eligibility.client
     # A client's facts and a token are read at different moments; facts of another client would be judged as its own.
     if client is None or client.id != acting.client or client.app != acting.app:
         return Reason.APP_NOT_CERTIFIED
-    if not is_certified(client, standing.book, now, issued_at=standing.issued_at):
+    if not is_certified(client, eligibility.book, now, issued_at=eligibility.issued_at):
         return Reason.APP_NOT_CERTIFIED
     # A client that exists only at one tenant cannot be installed at another.
     if client.tenant is not None and client.tenant != acting.tenant:
         return Reason.APP_NOT_INSTALLED
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
-        return Reason.APP_NOT_INSTALLED if standing.for_records else None
+        return Reason.APP_NOT_INSTALLED if eligibility.for_records else None
     # An app that no cell admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
-    if standing.launching and admission(standing.book, client, now).cell is None:
+    if eligibility.launching and admission(eligibility.book, client, now).cell is None:
         return Reason.APP_NOT_CERTIFIED
-    if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
+    if not is_installed(client, eligibility.installation, now, issued_at=eligibility.issued_at):
         return Reason.APP_NOT_INSTALLED
-    return _beginning_fault(standing, client, now)
+    return _beginning_fault(eligibility, client, now)
 
 
-def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> Reason | None:
+def _beginning_fault(eligibility: Eligibility, client: ClientFacts, now: datetime) -> Reason | None:
     """Judge what a beginning needs: agreements of vendor and hospital (C189), and a service owner for a backend service."""
-    installation, role = standing.installation, standing.acting.role
-    if not standing.begins or installation is None:
+    installation, role = eligibility.installation, eligibility.acting.role
+    if not eligibility.begins or installation is None:
         return None
     # Nobody has signed in yet. A patient needs no agreement: where patients may sign in, the page asks again after sign-in.
     if role is None and Role.PATIENT in installation.roles:
         return None
     roles = frozenset({role}) if role else frozenset()
-    lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements, now=now)
+    lacking = missing(
+        eligibility.book, (client,), installation.environment, roles, eligibility.agreements, now=now
+    )
     if lacking:
         return Reason.AGREEMENT_MISSING
     # Somebody of the hospital must answer for what acts without a person (C17).
-    until = standing.answered_until
+    until = eligibility.answered_until
     answered = client.type is not ClientType.BACKEND or (until is not None and now < until)
     return None if answered else Reason.APPROVER_MISSING
 
 
-def _network_fault(standing: Standing) -> Reason | None:
+def _network_fault(eligibility: Eligibility) -> Reason | None:
     """Judge the address that a backend service comes from, where the hospital has pinned it to networks (C213)."""
-    client, installation, source = standing.client, standing.installation, standing.source
+    client, installation, source = eligibility.client, eligibility.installation, eligibility.source
     if source is None or installation is None or not installation.networks:
         return None
     # People may come from any network; they prove who they are in other ways.
@@ -247,23 +251,23 @@ def _network_fault(standing: Standing) -> Reason | None:
     return Reason.NETWORK_NOT_ALLOWED
 
 
-def _facility_fault(standing: Standing) -> Reason | None:
+def _facility_fault(eligibility: Eligibility) -> Reason | None:
     """Judge the facility of a launch: it is in use, and the hospital has not limited the app to others or denied it there (C38, C146)."""
-    facility, installation = standing.acting.facility, standing.installation
+    facility, installation = eligibility.acting.facility, eligibility.installation
     # None: no launch was taken yet, and the page asks again once one was. A hospital's own EHR has no installation.
     if facility is None or installation is None:
         return None
     # A hospital that limits nothing may leave facilities unnamed; one that does must know where the app is.
-    if (facility and not standing.facility_open) or not is_allowed_at(installation, facility):
+    if (facility and not eligibility.facility_open) or not is_allowed_at(installation, facility):
         return Reason.FACILITY_NOT_ALLOWED
     return None
 
 
-def _person_fault(standing: Standing) -> Reason | None:
-    client, installation, role = standing.client, standing.installation, standing.acting.role
-    if not standing.person_active:
+def _person_fault(eligibility: Eligibility) -> Reason | None:
+    client, installation, role = eligibility.client, eligibility.installation, eligibility.acting.role
+    if not eligibility.person_active:
         return Reason.PERSON_INACTIVE
-    # None: nobody has signed in yet. The page asks for standing again once somebody has.
+    # None: nobody has signed in yet. The page asks for eligibility again once somebody has.
     if role is None or (client is not None and client.type in ACTS_ALONE):
         return None
     if installation is None or not is_for_role(installation, role):
@@ -271,10 +275,10 @@ def _person_fault(standing: Standing) -> Reason | None:
     return None
 
 
-def _workflow_fault(standing: Standing, now: datetime) -> Reason | None:
+def _workflow_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
     """Judge the workflow of an agreement. Those from before there were workflows, and launches that state none, have none (C190)."""
-    workflow, client = standing.acting.workflow, standing.client
-    if not workflow or client is None or workflow in workflows_allowed(standing.book, client, now):
+    workflow, client = eligibility.acting.workflow, eligibility.client
+    if not workflow or client is None or workflow in workflows_allowed(eligibility.book, client, now):
         return None
     return Reason.WORKFLOW_NOT_APPROVED
 

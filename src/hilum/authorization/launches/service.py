@@ -10,7 +10,7 @@ A launch, in order:
 4. ``move``: the EHR opens another chart; tokens of the earlier one are refused until the app is launched again.
 5. ``end``: the EHR's session ends, and with it the browser's session and every token without ``offline_access``.
 
-Each step is judged by the standing of the app and the person at that time, so a stop between two steps refuses the next one. An EHR's
+Each step is judged by the eligibility of the app and the person at that time, so a stop between two steps refuses the next one. An EHR's
 session here is the browser's session of step 2: it begins with ``open_url``, and ends with the launch or by its own limits.
 """
 
@@ -23,14 +23,14 @@ from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import Client, ClientType
 from hilum.apps.installations import service as installations
 from hilum.apps.registry import service as registry
-from hilum.authorization.eligibility import service as standing
-from hilum.authorization.eligibility.models import Acting, Standing
+from hilum.authorization.eligibility import service as eligibility
+from hilum.authorization.eligibility.models import Acting, Eligibility
 from hilum.authorization.eligibility.policy import (
     ACTS_ALONE,
     EHR_STOPPED,
     LAUNCH_OVER,
+    eligibility_fault,
     refusal_of,
-    standing_fault,
 )
 from hilum.authorization.launches import policy, store
 from hilum.authorization.launches.models import (
@@ -105,8 +105,8 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     named = identity.find_facility_named(ctx, tenant, order.facility)
     facility = "" if named is None else named.id
     # Judged as issued now: within the margin after a full stop's end, the next step would refuse the launch.
-    judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
-    judged = standing.for_task(judged, order.intent, order.placement, ctx.now)
+    judged = eligibility.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
+    judged = eligibility.for_task(judged, order.intent, order.placement, ctx.now)
     if refused := _refused(ctx, judged, order.placement, book):
         audit.record(ctx, replace(asked, reason=refused.code, facts=asked.facts | refused.facts))
         raise refused
@@ -162,7 +162,9 @@ def availability(
         named = identity.find_facility_named(ctx, tenant, facility)
         where = "" if named is None else named.id
     return [
-        _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
+        _available(
+            ctx, client, eligibility.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where)
+        )
         for client in client_ids or _installed(ctx, tenant, person)
     ]
 
@@ -186,11 +188,11 @@ def _installed(ctx: Context, tenant: TenantId, person: Person | None) -> list[Cl
     ][:AVAILABILITY_BOUND]
 
 
-def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
+def _available(ctx: Context, client: ClientId, judged: Eligibility) -> Availability:
     # Backend services, EHRs and resource servers cannot be launched.
     if judged.client is not None and judged.client.type in ACTS_ALONE:
         return Availability(client, "client_not_launchable", "This client is not an app that people open.")
-    reason = standing_fault(judged, ctx.now)
+    reason = eligibility_fault(judged, ctx.now)
     detail = "" if reason is None else _refusal(ctx, judged, reason).detail
     # What is not installed here is not this EHR's to know.
     if judged.client is None or judged.installation is None:
@@ -200,14 +202,14 @@ def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability
     return Availability(client, reason or "", detail, app.id, logo, app.name, app.description)
 
 
-def _refusal(ctx: Context, judged: Standing, reason: str) -> Refused:
+def _refusal(ctx: Context, judged: Eligibility, reason: str) -> Refused:
     tenant = identity.find_tenant(ctx, judged.acting.tenant)
     return refusal_of(judged, reason, ctx.now, tenant="" if tenant is None else tenant.name)
 
 
-def _refused(ctx: Context, judged: Standing, placement: str, book: Book) -> Refused | None:
+def _refused(ctx: Context, judged: Eligibility, placement: str, book: Book) -> Refused | None:
     """Return why an app may not be opened from a placement; None if it may."""
-    if reason := standing_fault(judged, ctx.now):
+    if reason := eligibility_fault(judged, ctx.now):
         return _refusal(ctx, judged, reason)
     if judged.client is None:
         return None
@@ -250,11 +252,11 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
     person = identity.get_person(ctx, launch.person)
-    judged = standing.read(
+    judged = eligibility.read(
         ctx, tenant, launch.client, person, issued_at=launch.created_at, facility=launch.facility
     )
-    _require_standing(ctx, launch, judged, "launches.launch.begin")
-    # Only after the standing was judged, because a refusal commits and must not leave a session.
+    _require_eligibility(ctx, launch, judged, "launches.launch.begin")
+    # Only after the eligibility was judged, because a refusal commits and must not leave a session.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.LAUNCHES.change(ctx.tx, {"session": session.id}, id=launch.id)
     audit.record(ctx, _event(launch, "launches.launch.begin", session=session.id))
@@ -273,10 +275,10 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     _record_refused(ctx, launch, "launches.launch.begin", reason)
 
 
-def take(ctx: Context, handle: str, judged: Standing) -> Launch:
+def take(ctx: Context, handle: str, judged: Eligibility) -> Launch:
     """Take a launch for an authorization request: once, by the client and the person for whom it was opened (C27).
 
-    ``judged``: the standing of the authorization request, with its tenant, client and person. An attempt by any other client or person is
+    ``judged``: the eligibility of the authorization request, with its tenant, client and person. An attempt by any other client or person is
     recorded as a security event and ends the launch, because the handle has leaked. Raises NotPermitted (another person, client or tenant;
     or the app may not act now, or was stopped since the launch was opened), NotFound (unknown; used, expired or ended).
     """
@@ -288,8 +290,10 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
         if found is not None:
             # By the time at which it was opened: a launch from before a full stop stays invalid after it. The
             # launch is used up even if this refuses it.
-            judged = standing.at_facility(ctx, judged, found.facility)
-            _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
+            judged = eligibility.at_facility(ctx, judged, found.facility)
+            _require_eligibility(
+                ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take"
+            )
             context = [name for name in ("patient", "encounter") if getattr(found, name)]
             audit.record(ctx, _event(found, "launches.launch.take", context=context))
             return found
@@ -308,14 +312,14 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     raise NotFound(LAUNCH_OVER, "This launch has been used or has expired. Open the app from the EHR again.")
 
 
-def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
+def _require_eligibility(ctx: Context, found: Launch, judged: Eligibility, action: str) -> None:
     """Refuse and record a launch whose app, person or EHR may not act here now. Raises NotPermitted.
 
     The EHR is judged too, because it vouches for the person: a stop on it also stops the launches that it opened.
     """
-    judged = standing.for_task(judged, found.intent, found.placement, ctx.now)
-    opener = standing.read(ctx, found.tenant, ClientId(found.opened_by), None, issued_at=found.created_at)
-    by_ehr = None if standing_fault(judged, ctx.now) else standing_fault(opener, ctx.now)
+    judged = eligibility.for_task(judged, found.intent, found.placement, ctx.now)
+    opener = eligibility.read(ctx, found.tenant, ClientId(found.opened_by), None, issued_at=found.created_at)
+    by_ehr = None if eligibility_fault(judged, ctx.now) else eligibility_fault(opener, ctx.now)
     book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
     refusal = _refused(ctx, judged, found.placement, book)
     if by_ehr:
@@ -580,12 +584,12 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
     token = tokens.find_access(ctx, bearer)
     if token is None or token.tenant != tenant or tokens_policy.require_proof(token, "") is not None:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
-    judged = standing.of_token(ctx, token, issued_at=token.issued_at)
+    judged = eligibility.of_token(ctx, token, issued_at=token.issued_at)
     client = judged.client
     # An app's token is valid at this hospital too, but opens no launch.
     if client is not None and (client.type is not ClientType.EHR or LAUNCH_SCOPE not in token.scopes):
         raise NotPermitted("not_an_ehr", NOT_AN_EHR)
-    if reason := standing_fault(judged, ctx.now):
+    if reason := eligibility_fault(judged, ctx.now):
         raise NotPermitted(reason, f"This EHR client may not act here. {meaning_of(reason)}")
     return Actor(ActorKind.CLIENT, token.client, tenant, frozenset({EHR_ROLE}))
 

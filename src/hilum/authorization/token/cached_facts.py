@@ -9,7 +9,7 @@ from hilum.apps.clients.models import Client, ClientFacts
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import REGISTRY
-from hilum.authorization.eligibility import service as standing
+from hilum.authorization.eligibility import service as eligibility
 from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import SWITCHES, SwitchIndex, TargetKind
 from hilum.foundation.infra.context import Context
@@ -41,7 +41,7 @@ def is_facility_open(ctx: Context, tenant: TenantId, facility: str) -> bool:
     if not facility:
         return True
     key = ("facility", tenant, facility)
-    return bool(ctx.cached(IDENTITY, key, lambda ctx: standing.is_open(ctx, tenant, facility) or None))
+    return bool(ctx.cached(IDENTITY, key, lambda ctx: eligibility.is_open(ctx, tenant, facility) or None))
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:

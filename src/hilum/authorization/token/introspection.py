@@ -42,7 +42,7 @@ def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str
 
 
 def _may_see(ctx: Context, site: Site, client: Client, owner: ClientId) -> bool:
-    """Check whether a client may see a token: its own, or any if it is a resource server of the tenant that has standing."""
+    """Check whether a client may see a token: its own, or any if it is a resource server of the tenant that is eligible."""
     if client.type is not ClientType.RESOURCE_SERVER:
         return owner == client.id
     return service.caller_fault(ctx, site, client) is None

@@ -17,8 +17,8 @@ from hilum.apps.installations.models import InstallationFacts
 from hilum.authorization.authorize.policy import disclosed_context, grantable, is_useful
 from hilum.authorization.consent.models import Authorization, End
 from hilum.authorization.consent.policy import CLASS_ENDS, end_of, family_ends
-from hilum.authorization.eligibility.models import Standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.models import Eligibility
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.tokens.models import AccessToken, Grant, RefreshToken, TokenFamily
 from hilum.controls.switches.models import Subject, SwitchIndex
 from hilum.controls.switches.policy import stopped_by
@@ -219,15 +219,15 @@ class GrantState:
     depends on has ended.
     """
 
-    standing: Standing
+    eligibility: Eligibility
     person: Person | None
     authorization: Authorization | None
     session_over: bool
 
 
 def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
-    """Return the reason why a grant is no longer valid, checking its standing first; None if it is valid."""
-    if reason := standing_fault(state.standing, now):
+    """Return the reason why a grant is no longer valid, checking its eligibility first; None if it is valid."""
+    if reason := eligibility_fault(state.eligibility, now):
         return Reason.STUDY_ENDED if _is_study_over(state, reason, now) else reason
     person = state.person
     if person is not None and person.role != grant.role:
@@ -241,7 +241,7 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
 
 def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
     """Check whether an app is no longer installed because the study that it was installed for has ended."""
-    cell, installation, agreed = _cell(state, now), state.standing.installation, state.authorization
+    cell, installation, agreed = _cell(state, now), state.eligibility.installation, state.authorization
     if reason is not Reason.APP_NOT_INSTALLED or cell is None or cell.lifetimes.expiry is not Expiry.STUDY:
         return False
     ends = None if installation is None else installation.expires_at
@@ -282,8 +282,8 @@ def refresh_end(token: RefreshToken, state: GrantState, now: datetime) -> End | 
 
 
 def _cell(state: GrantState, now: datetime) -> Cell | None:
-    client = state.standing.client
-    return None if client is None else admission(state.standing.book, client, now).cell
+    client = state.eligibility.client
+    return None if client is None else admission(state.eligibility.book, client, now).cell
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
@@ -306,13 +306,15 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str, now: datet
 
     The limits are registration, certification, installation, workflow, the role's rights and the authorization.
     """
-    client, installation = state.standing.client, state.standing.installation
+    client, installation = state.eligibility.client, state.eligibility.installation
     assert client is not None, "grant_fault was checked before"
     assert installation is not None, "grant_fault was checked before"
     authorized = None if state.authorization is None else state.authorization.scopes
-    if (limit := workflow_limit(state.standing.book, state.standing.acting.workflow)) is not None:
+    if (limit := workflow_limit(state.eligibility.book, state.eligibility.acting.workflow)) is not None:
         scopes = smart.narrow(scopes, limit)
-    left = _left(scopes, grantable_at_most(client, installation, state.standing.book, now), role, authorized)
+    left = _left(
+        scopes, grantable_at_most(client, installation, state.eligibility.book, now), role, authorized
+    )
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left

@@ -6,7 +6,7 @@ one transaction:
 1. ``authenticate``: the client's secret, or the ``jti`` of an assertion whose signature the route has verified.
 2. ``policy.judge_grant_type``: what this client may exchange.
 3. The grant: ``_by_code`` uses the code up first, ``_by_refresh`` the refresh token last, ``_by_credentials`` has none.
-4. ``load_state`` and ``policy.grant_fault``: standing, person, agreement and session as they are now; ``policy.scopes_now``: the scopes.
+4. ``load_state`` and ``policy.grant_fault``: eligibility, person, agreement and session as they are now; ``policy.scopes_now``: the scopes.
 5. ``tokens.mint``: no longer, and no wider, than all of these allow.
 
 Every refusal commits, with its record and the revocations that it caused.
@@ -28,8 +28,8 @@ from hilum.authorization.authorize import service as frontchannel
 from hilum.authorization.authorize.models import Code
 from hilum.authorization.authorize.policy import offline_of
 from hilum.authorization.consent import service as consent
-from hilum.authorization.eligibility.models import Party, Standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.models import Eligibility, Party
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch
 from hilum.authorization.token import cached_facts, client_auth, policy
@@ -288,15 +288,15 @@ def caller_fault(
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    standing = Standing(
+    eligibility = Eligibility(
         acting, _require_tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book
     )
-    standing.source = ctx.trace.source
+    eligibility.source = ctx.trace.source
     # A backend service has no launches, so each new token is treated as a launch.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
-        standing = replace(standing, begins=True, agreements=held, answered_until=answered_until)
-    return standing_fault(standing, ctx.now)
+        eligibility = replace(eligibility, begins=True, agreements=held, answered_until=answered_until)
+    return eligibility_fault(eligibility, ctx.now)
 
 
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
@@ -371,7 +371,7 @@ def load_state(
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
     book = policies.current(ctx).book_at(grant.tenant, ctx.now, grant.app)
-    standing = Standing(
+    eligibility = Eligibility(
         grant,
         _require_tenant(ctx, site),
         cached_facts.client_facts(ctx, grant.client),
@@ -387,7 +387,7 @@ def load_state(
     if authorization is not None:
         authorization = replace(authorization, last_used_at=issued_at)
     return GrantState(
-        standing,
+        eligibility,
         person,
         authorization,
         session_over=online and _is_session_over(ctx, grant),
@@ -440,8 +440,8 @@ def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> time
 
 
 def _lifetimes(state: GrantState, now: datetime) -> Lifetimes:
-    assert state.standing.client is not None, "grant_fault was checked before"
-    return policy.lifetimes_of(state.standing.client, state.standing.book, now)
+    assert state.eligibility.client is not None, "grant_fault was checked before"
+    return policy.lifetimes_of(state.eligibility.client, state.eligibility.book, now)
 
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:

@@ -163,7 +163,7 @@ def redeem_refresh(
 
 
 def find_access(ctx: Context, presented: str) -> AccessToken | None:
-    """Find an access token that is neither revoked nor expired. The caller checks standing and kill switches."""
+    """Find an access token that is neither revoked nor expired. The caller checks eligibility and kill switches."""
     if not genuine(presented, ACCESS_PREFIX):
         return None
     row = store.find_access(ctx.tx, policy.fingerprint(presented))

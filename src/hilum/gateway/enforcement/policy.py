@@ -11,8 +11,8 @@ from typing import Any
 
 from hilum.authorization.breakglass.models import BrokenGlass
 from hilum.authorization.breakglass.policy import in_effect
-from hilum.authorization.eligibility.models import STANDING_REASONS, Standing, Stopped
-from hilum.authorization.eligibility.policy import fault_without_app, standing_fault, stopped_part
+from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, Eligibility, Stopped
+from hilum.authorization.eligibility.policy import eligibility_fault, fault_without_app, stopped_part
 from hilum.authorization.tokens import policy as tokens
 from hilum.authorization.tokens.models import AccessToken
 from hilum.controls.switches import policy as controls
@@ -48,7 +48,7 @@ from hilum.identity.people.models import MovedReads
 from hilum.identity.people.policy import holds_lost_chart
 from hilum.policy.matrix.policy import notice_headers, notice_of, retirement
 
-_STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
+_ELIGIBILITY = {reason: Deny(reason, meaning_of(reason)) for reason in ELIGIBILITY_REASONS}
 _STOPPED: dict[Stopped | None, Deny] = {
     Stopped.WRITES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write."),
     Stopped.SCOPES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this."),
@@ -110,7 +110,7 @@ def _decide_by(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetim
     if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
     grant, letter = compiled_grant(token, incoming.purpose, snapshot, now), LETTERS[request.interaction]
-    if fault := _standing_fault(incoming, grant, snapshot, now, type_=request.type, letter=letter):
+    if fault := _eligibility_fault(incoming, grant, snapshot, now, type_=request.type, letter=letter):
         return fault
     permit = _permit(incoming, request, grant, snapshot, now)
     if fault := _grant_fault(permit, token, query):
@@ -163,10 +163,10 @@ def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datet
         return token
     if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
-    return _standing_fault(incoming, compiled_grant(token, incoming.purpose, snapshot, now), snapshot, now)
+    return _eligibility_fault(incoming, compiled_grant(token, incoming.purpose, snapshot, now), snapshot, now)
 
 
-def _standing_fault(
+def _eligibility_fault(
     incoming: GatewayRequest,
     grant: CompiledGrant,
     snapshot: Snapshot,
@@ -177,7 +177,7 @@ def _standing_fault(
 ) -> Deny | None:
     """Return why an app may not act here now. ``letter`` 0: whatever it asks for."""
     token, identity = grant.token, snapshot.identity
-    standing = Standing(
+    eligibility = Eligibility(
         token,
         identity.tenants.get(incoming.tenant),
         grant.client,
@@ -195,11 +195,11 @@ def _standing_fault(
     )
     # A read that the platform makes for no app needs the person and the tenant only.
     alone = incoming.purpose and not token.client
-    reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
+    reason = fault_without_app(eligibility, now) if alone else eligibility_fault(eligibility, now)
     if reason is None:
         return None
-    stopped = stopped_part(standing, now) if reason is Reason.SWITCH_ENGAGED else None
-    return _STOPPED.get(stopped) or _STANDING[reason]
+    stopped = stopped_part(eligibility, now) if reason is Reason.SWITCH_ENGAGED else None
+    return _STOPPED.get(stopped) or _ELIGIBILITY[reason]
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -276,7 +276,7 @@ def size_fault(request: FhirRequest) -> Deny | None:
 
 
 # A switch and a deactivation are never waited out.
-_MAY_BE_OUTDATED = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
+_MAY_BE_OUTDATED = frozenset(ELIGIBILITY_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
 
 
 def may_be_outdated(deny: Deny, incoming: GatewayRequest) -> bool:

@@ -10,7 +10,7 @@ from hilum.foundation.kernel.ids import VendorId
 from hilum.identity.people.models import StaffRole, VendorRight
 from hilum.identity.people.policy import may_as_member
 from hilum.review.certificates.models import Certificate, Status
-from hilum.review.listings.models import Listed, Basis, Statement
+from hilum.review.listings.models import Basis, Listed, Statement
 from hilum.review.submissions.models import DisciplineReview, DisciplineState, Result, Run
 
 

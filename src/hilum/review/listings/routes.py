@@ -22,7 +22,7 @@ from hilum.foundation.web.api import (
 )
 from hilum.foundation.web.kit import Kit
 from hilum.review.listings import policy, service
-from hilum.review.listings.models import Listed, Basis
+from hilum.review.listings.models import Basis, Listed
 
 READERS = audience("staff", "administrator", "member")
 

@@ -1,4 +1,4 @@
-"""An app in good standing, and the facts of which each takes that away, by reason."""
+"""An app in good eligibility, and the facts of which each takes that away, by reason."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from hilum.apps.clients.models import ClientFacts, ClientType
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Party, Standing
+from hilum.authorization.eligibility.models import Eligibility, Party
 from hilum.controls.switches import policy as controls
 from hilum.controls.switches.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.foundation.kernel.decision import Reason
@@ -58,7 +58,7 @@ def with_agreements(book: Book, *kinds: str) -> Book:
 
 
 NEEDY = with_agreements(shipped_book(), "business_associate")
-GOOD = Standing(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
+GOOD = Eligibility(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
 
 
 def switch(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP, **change: Any) -> Switch:
@@ -75,19 +75,19 @@ def ended(kind: TargetKind, key: str = "") -> SwitchIndex:
 
 
 Change = dict[str, Any]
-"""Members of Standing, of its client (``client.``), of its installation (``installation.``), or of who acts (``acting.``)."""
+"""Members of Eligibility, of its client (``client.``), of its installation (``installation.``), or of who acts (``acting.``)."""
 
 
-def changed(standing: Standing, change: Change) -> Standing:
+def changed(eligibility: Eligibility, change: Change) -> Eligibility:
     own = {name: value for name, value in change.items() if "." not in name}
     for part in ("client", "installation", "acting"):
-        held: Any = getattr(standing, part)
+        held: Any = getattr(eligibility, part)
         inner = {
             name.partition(".")[2]: value for name, value in change.items() if name.startswith(f"{part}.")
         }
         if inner and held is not None:
             own.setdefault(part, replace(held, **inner))
-    return replace(standing, **own)
+    return replace(eligibility, **own)
 
 
 ASKED: Change = {"for_records": True, "resource_type": "Observation", "letter": READ, "scopes": SCOPES}

@@ -8,7 +8,7 @@ import pytest
 
 from hilum.apps.clients.models import PLATFORM_PEERS, ClientType
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.ids import PersonId, TenantId, VersionId
 from hilum.policy.matrix.models import PEER, SANDBOX_TRIAL, Tier
@@ -42,7 +42,7 @@ TOKENS: dict[str, Change] = {
 }  # fmt: skip
 
 
-def standing(kind: ClientType, token: str, lacking: Change) -> Any:
+def eligibility(kind: ClientType, token: str, lacking: Change) -> Any:
     held: Change = {"client.type": kind} | TOKENS[token]
     if kind in PLATFORM_PEERS:
         held |= {"client.category": PEER, "client.tenant": GENERAL, "client.certified_until": None}
@@ -53,13 +53,13 @@ def standing(kind: ClientType, token: str, lacking: Change) -> Any:
 @pytest.mark.parametrize("token", TOKENS)
 def test_whatever_an_app_presents_it_needs_approval(kind: ClientType, token: str) -> None:
     """C4, C17, C231: with the ground it stands, and without any part of it it does not."""
-    allowed = standing_fault(standing(kind, token, {}), NOW)
+    allowed = eligibility_fault(eligibility(kind, token, {}), NOW)
 
     # An app of people needs a role that the installation lists; an old token's empty one is none.
     roleless = kind is not ClientType.BACKEND and TOKENS[token].get("acting.role") == ""
     assert (allowed is Reason.ROLE_NOT_ALLOWED) if roleless else (allowed is None)
     for name, lacking in LACKING.items():
-        assert standing_fault(standing(kind, token, lacking), NOW) is not None, name
+        assert eligibility_fault(eligibility(kind, token, lacking), NOW) is not None, name
 
 
 @pytest.mark.parametrize("kind", sorted(PLATFORM_PEERS))
@@ -67,8 +67,8 @@ def test_whatever_an_app_presents_it_needs_approval(kind: ClientType, token: str
 def test_a_hospitals_own_systems_reach_no_record_with_any_token(kind: ClientType, token: str) -> None:
     """C231: they need no approval, for they have no access; an installation of an app beside them changes nothing."""
     for lacking in ({}, *LACKING.values()):
-        judged = standing(kind, token, lacking)
-        assert standing_fault(replace(judged, for_records=True), NOW) is not None
+        judged = eligibility(kind, token, lacking)
+        assert eligibility_fault(replace(judged, for_records=True), NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,16 @@ def test_a_hospitals_own_systems_reach_no_record_with_any_token(kind: ClientType
 def test_lacking_two_things_is_never_better_than_lacking_one(
     kind: ClientType, token: str, one: str, other: str
 ) -> None:
-    judged = replace(standing(kind, token, LACKING[one] | LACKING[other]), for_records=True)
+    judged = replace(eligibility(kind, token, LACKING[one] | LACKING[other]), for_records=True)
 
-    assert standing_fault(judged, NOW) is not None
+    assert eligibility_fault(judged, NOW) is not None
 
 
 def test_every_tier_of_certification_is_asked_for() -> None:
     """A certification without a tier, as from before there were tiers, admits nothing that a launch could grant."""
     judged = changed(GOOD, {"client.certified_tier": None, "launching": True})
 
-    assert standing_fault(judged, NOW) is not None
-    assert standing_fault(changed(GOOD, {"client.certified_tier": Tier.HIGH, "launching": True}), NOW) is None
+    assert eligibility_fault(judged, NOW) is not None
+    assert (
+        eligibility_fault(changed(GOOD, {"client.certified_tier": Tier.HIGH, "launching": True}), NOW) is None
+    )

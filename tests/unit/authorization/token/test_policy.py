@@ -11,7 +11,7 @@ from hilum.apps.clients.models import Client, ClientFacts, ClientType, Deploymen
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
 from hilum.authorization.consent.models import Authorization, Basis
-from hilum.authorization.eligibility.models import Standing
+from hilum.authorization.eligibility.models import Eligibility
 from hilum.authorization.token import policy
 from hilum.authorization.token.policy import GRANTS_OF, GrantState, GrantType
 from hilum.authorization.tokens.models import Grant
@@ -60,7 +60,7 @@ GRANT = Grant(
     authorization=AuthorizationId("au"),
 )
 GOOD = GrantState(
-    standing=Standing(
+    eligibility=Eligibility(
         GRANT,
         Tenant(MERCY, "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)),
         ClientFacts(
@@ -112,18 +112,18 @@ def test_a_grant_whose_ground_stands_has_no_fault() -> None:
 
 
 def spoiled() -> list[tuple[GrantState, Reason]]:
-    standing, person, authorization = GOOD.standing, GOOD.person, GOOD.authorization
+    eligibility, person, authorization = GOOD.eligibility, GOOD.person, GOOD.authorization
     assert person
     assert authorization
     switch = Switch("sw", Target(TargetKind.APP, "a"), Mode.FULL_STOP, "x", "host:x", NOW)
     stopped = SwitchIndex({switch.target: (switch,)})
     earlier = NOW - timedelta(seconds=1)
     return [
-        (replace(GOOD, standing=replace(standing, switches=stopped)), Reason.SWITCH_ENGAGED),
-        (replace(GOOD, standing=replace(standing, tenant=None)), Reason.TENANT_MISMATCH),
-        (replace(GOOD, standing=replace(standing, client=None)), Reason.APP_NOT_CERTIFIED),
-        (replace(GOOD, standing=replace(standing, installation=None)), Reason.APP_NOT_INSTALLED),
-        (replace(GOOD, standing=replace(standing, person_active=False)), Reason.PERSON_INACTIVE),
+        (replace(GOOD, eligibility=replace(eligibility, switches=stopped)), Reason.SWITCH_ENGAGED),
+        (replace(GOOD, eligibility=replace(eligibility, tenant=None)), Reason.TENANT_MISMATCH),
+        (replace(GOOD, eligibility=replace(eligibility, client=None)), Reason.APP_NOT_CERTIFIED),
+        (replace(GOOD, eligibility=replace(eligibility, installation=None)), Reason.APP_NOT_INSTALLED),
+        (replace(GOOD, eligibility=replace(eligibility, person_active=False)), Reason.PERSON_INACTIVE),
         (replace(GOOD, person=replace(person, role="nurse")), Reason.ROLE_NOT_ALLOWED),
         (replace(GOOD, authorization=None), Reason.TOKEN_REVOKED),
         (replace(GOOD, authorization=replace(authorization, revoked_at=earlier)), Reason.TOKEN_REVOKED),
@@ -145,7 +145,7 @@ def test_no_further_fault_revives_a_grant(which: list[int]) -> None:
         other = spoiled()[n][0]
         changed = {
             name: getattr(other, name)
-            for name in ("standing", "person", "authorization", "session_over")
+            for name in ("eligibility", "person", "authorization", "session_over")
             if getattr(other, name) != getattr(GOOD, name)
         }
         state = replace(state, **changed)
@@ -232,16 +232,16 @@ def test_what_is_granted_again_is_within_everything_that_limits_it(
     held: list[str], registered: list[str], installed: list[str], agreed: list[str], role: str
 ) -> None:
     """C68: no path yields more."""
-    standing = GOOD.standing
-    assert standing.client
-    assert standing.installation
+    eligibility = GOOD.eligibility
+    assert eligibility.client
+    assert eligibility.installation
     assert GOOD.authorization
     state = replace(
         GOOD,
-        standing=replace(
-            standing,
-            client=replace(standing.client, scopes=tuple(registered), certified_scopes=tuple(registered)),
-            installation=replace(standing.installation, scopes=tuple(installed)),
+        eligibility=replace(
+            eligibility,
+            client=replace(eligibility.client, scopes=tuple(registered), certified_scopes=tuple(registered)),
+            installation=replace(eligibility.installation, scopes=tuple(installed)),
         ),
         authorization=replace(GOOD.authorization, scopes=tuple(agreed)),
     )

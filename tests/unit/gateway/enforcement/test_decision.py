@@ -630,7 +630,7 @@ def test_openid_and_fhir_user_permit_reading_exactly_that_one_resource() -> None
     assert reason(ask("Practitioner/dr"), token("fhirUser")) is Reason.SCOPE_INSUFFICIENT
 
 
-def test_fhir_user_needs_the_same_standing_as_everything_else() -> None:
+def test_fhir_user_needs_the_same_eligibility_as_everything_else() -> None:
     held = token("openid", "fhirUser", launch_moved=True)
 
     assert reason(ask("Practitioner/dr"), held) is Reason.CONTEXT_MOVED
@@ -784,10 +784,10 @@ def test_a_service_writes_where_a_person_may_not_create_by_name() -> None:
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Reason) -> None:
+def test_only_a_refusal_for_eligibility_of_a_fresh_token_may_be_outdated(reason: Reason) -> None:
     """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot does not have yet."""
     young, old = NOW - STALENESS_BOUND / 2, NOW - STALENESS_BOUND
-    standing = {
+    eligibility = {
         Reason.APP_SUSPENDED,
         Reason.TENANT_MISMATCH,
         Reason.APP_NOT_CERTIFIED,
@@ -802,7 +802,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
 
     asked = replace(ask(), at=NOW)
     by_young, by_old = (replace(asked, token=replace(TOKEN, issued_at=at)) for at in (young, old))
-    assert policy.may_be_outdated(Deny(reason), by_young) is (reason in standing)
+    assert policy.may_be_outdated(Deny(reason), by_young) is (reason in eligibility)
     assert not policy.may_be_outdated(Deny(reason), by_old)
     assert not policy.may_be_outdated(Deny(reason), asked)
     assert not policy.may_be_outdated(Deny(reason), replace(asked, token=Deny(reason)))

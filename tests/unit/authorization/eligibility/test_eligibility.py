@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hilum.apps.clients.models import ClientType
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import STANDING_REASONS, Standing, Stopped
+from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, Eligibility, Stopped
 from hilum.authorization.eligibility.policy import (
     EHR_STOPPED,
+    eligibility_fault,
     fault_without_app,
     in_words,
     refusal_of,
-    standing_fault,
     stopped_part,
 )
 from hilum.authorization.eligibility.refusals import (
@@ -97,13 +97,13 @@ HARMLESS: list[Change] = [
 ]
 
 
-def test_an_app_in_good_standing_may_act() -> None:
-    assert standing_fault(GOOD, NOW) is None
+def test_an_app_in_good_eligibility_may_act() -> None:
+    assert eligibility_fault(GOOD, NOW) is None
 
 
 @pytest.mark.parametrize("change", HARMLESS)
 def test_what_is_no_fault_refuses_nothing(change: Change) -> None:
-    assert standing_fault(changed(GOOD, change), NOW) is None
+    assert eligibility_fault(changed(GOOD, change), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_no_fault_refuses_nothing(change: Change) -> None:
 )
 def test_each_fault_alone_refuses_by_its_own_reason(reason: Reason, change: Change) -> None:
     """C4, C38, C140, C146; security decision 8: what is restored revives nothing that was issued before."""
-    assert standing_fault(changed(GOOD, change), NOW) is reason
+    assert eligibility_fault(changed(GOOD, change), NOW) is reason
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_workflow_must_be_one_that_the_version_declares(
     """C190."""
     change = {"acting.workflow": "intake", "client.workflows": declared}
 
-    assert standing_fault(changed(GOOD, change), NOW) is expected
-    assert standing_fault(changed(GOOD, change | {"acting.workflow": ""}), NOW) is None
+    assert eligibility_fault(changed(GOOD, change), NOW) is expected
+    assert eligibility_fault(changed(GOOD, change | {"acting.workflow": ""}), NOW) is None
 
 
 EAST, WEST = FacilityId("fac_east"), FacilityId("fac_west")
@@ -161,7 +161,7 @@ def test_facilities_inherit_the_installation_and_a_deny_wins(
         {"installation.facilities": facilities, "installation.denied": denied, "acting.facility": at},
     )
 
-    assert standing_fault(judged, NOW) is (None if allowed else Reason.FACILITY_NOT_ALLOWED)
+    assert eligibility_fault(judged, NOW) is (None if allowed else Reason.FACILITY_NOT_ALLOWED)
 
 
 @pytest.mark.parametrize("limit", [{}, {"installation.facilities": BOTH}])
@@ -169,15 +169,15 @@ def test_a_facility_that_was_removed_is_refused_whatever_the_installation_says(l
     """C146."""
     judged = changed(GOOD, {"acting.facility": EAST, "facility_open": False, **limit})
 
-    assert standing_fault(judged, NOW) is Reason.FACILITY_NOT_ALLOWED
+    assert eligibility_fault(judged, NOW) is Reason.FACILITY_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("limit", [{"facilities": frozenset({EAST})}, {"denied": frozenset({EAST})}])
 def test_before_a_launch_is_taken_its_facility_is_not_judged(limit: Change) -> None:
     limited = changed(GOOD, {f"installation.{name}": value for name, value in limit.items()})
 
-    assert standing_fault(changed(limited, {"acting.facility": None}), NOW) is None
-    assert standing_fault(limited, NOW) is Reason.FACILITY_NOT_ALLOWED
+    assert eligibility_fault(changed(limited, {"acting.facility": None}), NOW) is None
+    assert eligibility_fault(limited, NOW) is Reason.FACILITY_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("limit", [{"facilities": frozenset({EAST})}, {"denied": frozenset({EAST})}])
@@ -188,7 +188,7 @@ def test_a_backend_service_of_an_app_that_is_limited_to_facilities_gets_nothing(
     )
     limited = changed(backend, {f"installation.{name}": value for name, value in limit.items()})
 
-    assert standing_fault(limited, NOW) is Reason.FACILITY_NOT_ALLOWED
+    assert eligibility_fault(limited, NOW) is Reason.FACILITY_NOT_ALLOWED
 
 
 def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> None:
@@ -211,7 +211,7 @@ def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> No
             change = {name: value for name, value in change.items() if not name.startswith("client.")}
         if "installation" in change:
             change = {name: value for name, value in change.items() if not name.startswith("installation.")}
-        if standing_fault(changed(GOOD, change), NOW) is not expected:
+        if eligibility_fault(changed(GOOD, change), NOW) is not expected:
             wrong.append((chosen, expected))
 
     assert wrong == []
@@ -220,16 +220,16 @@ def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> No
 def test_the_reasons_stand_in_the_order_of_the_enum_and_are_all_reached() -> None:
     order = list(Reason)
 
-    assert list(FAULTS) == list(STANDING_REASONS)
-    assert sorted(STANDING_REASONS, key=order.index) == list(STANDING_REASONS)
+    assert list(FAULTS) == list(ELIGIBILITY_REASONS)
+    assert sorted(ELIGIBILITY_REASONS, key=order.index) == list(ELIGIBILITY_REASONS)
 
 
 def test_a_suspended_app_is_refused_as_suspended_also_where_a_switch_stops_its_launches() -> None:
-    """C216, C226: the ladder does both, and only a stop of new launches leaves open what is open."""
+    """C216, C226: the escalation does both, and only a stop of new launches leaves open what is open."""
     launches = stopped(switch(TargetKind.VERSION, "ver_1", Mode.NO_NEW_LAUNCHES))
     both = changed(GOOD, {"switches": launches, "launching": True, "client.active": False})
 
-    assert standing_fault(both, NOW) is Reason.APP_SUSPENDED
+    assert eligibility_fault(both, NOW) is Reason.APP_SUSPENDED
     refused = refusal_of(both, Reason.APP_SUSPENDED, NOW, tenant="General")
     assert refused.code == "app_suspended"
     assert "suspended by the platform" in refused.rule
@@ -242,13 +242,13 @@ def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: Cli
     peer = {"client.type": kind, "client.tenant": GENERAL, "client.certified_until": None}
     alone = changed(GOOD, peer | {"installation": None, "acting.person": PersonId(""), "acting.role": ""})
 
-    assert standing_fault(alone, NOW) is None
-    assert standing_fault(changed(alone, {"client.since": NOW + MOMENT}), NOW) is Reason.APP_NOT_CERTIFIED
-    assert standing_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_SUSPENDED
-    assert standing_fault(changed(alone, {"client.tenant": OTHER}), NOW) is Reason.APP_NOT_INSTALLED
-    assert standing_fault(changed(alone, STOPS[1]), NOW) is Reason.SWITCH_ENGAGED
+    assert eligibility_fault(alone, NOW) is None
+    assert eligibility_fault(changed(alone, {"client.since": NOW + MOMENT}), NOW) is Reason.APP_NOT_CERTIFIED
+    assert eligibility_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_SUSPENDED
+    assert eligibility_fault(changed(alone, {"client.tenant": OTHER}), NOW) is Reason.APP_NOT_INSTALLED
+    assert eligibility_fault(changed(alone, STOPS[1]), NOW) is Reason.SWITCH_ENGAGED
     app_here = {"switches": stopped(switch(TargetKind.APP_TENANT, "app_1/general"))}
-    assert standing_fault(changed(alone, app_here), NOW) is Reason.SWITCH_ENGAGED
+    assert eligibility_fault(changed(alone, app_here), NOW) is Reason.SWITCH_ENGAGED
 
 
 @pytest.mark.parametrize("installation", [None, INSTALLED])
@@ -260,8 +260,8 @@ def test_a_tenants_own_peer_reaches_no_records_installed_or_not(
     peer = changed(GOOD, {"client.type": kind, "client.tenant": GENERAL, "installation": installation})
     alone = changed(peer, {"acting.person": PersonId(""), "acting.role": ""})
 
-    assert standing_fault(alone, NOW) is None
-    assert standing_fault(replace(alone, for_records=True), NOW) is Reason.APP_NOT_INSTALLED
+    assert eligibility_fault(alone, NOW) is None
+    assert eligibility_fault(replace(alone, for_records=True), NOW) is Reason.APP_NOT_INSTALLED
 
 
 def test_a_backend_service_needs_an_installation_and_no_role() -> None:
@@ -269,20 +269,20 @@ def test_a_backend_service_needs_an_installation_and_no_role() -> None:
     backend = {"client.type": ClientType.BACKEND, "acting.person": PersonId(""), "acting.role": ""}
     alone = changed(GOOD, backend | {"client.expires_at": NOW + DAY, "installation.roles": frozenset()})
 
-    assert standing_fault(alone, NOW) is None
-    assert standing_fault(changed(alone, {"installation": None}), NOW) is Reason.APP_NOT_INSTALLED
-    assert standing_fault(alone, NOW + DAY) is Reason.APP_NOT_CERTIFIED
+    assert eligibility_fault(alone, NOW) is None
+    assert eligibility_fault(changed(alone, {"installation": None}), NOW) is Reason.APP_NOT_INSTALLED
+    assert eligibility_fault(alone, NOW + DAY) is Reason.APP_NOT_CERTIFIED
 
 
 def test_no_role_is_judged_before_somebody_signed_in_and_all_else_is() -> None:
     """C38."""
     unknown = changed(GOOD, {"acting.role": None, "acting.person": PersonId("")})
 
-    assert standing_fault(unknown, NOW) is None
-    for reason in STANDING_REASONS[:4]:
+    assert eligibility_fault(unknown, NOW) is None
+    for reason in ELIGIBILITY_REASONS[:4]:
         for change in FAULTS[reason]:
             if not any(kind in str(change) for kind in ("PERSON", "per_1")):
-                assert standing_fault(changed(unknown, change), NOW) is reason
+                assert eligibility_fault(changed(unknown, change), NOW) is reason
 
 
 @pytest.mark.parametrize(
@@ -297,9 +297,9 @@ def test_no_role_is_judged_before_somebody_signed_in_and_all_else_is() -> None:
     ],
 )
 def test_it_is_known_what_a_switch_stops(asked: Change, engaged: Switch, part: Stopped | None) -> None:
-    standing = changed(GOOD, asked | {"switches": stopped(engaged), "client.version": VersionId("ver_2")})
+    eligibility = changed(GOOD, asked | {"switches": stopped(engaged), "client.version": VersionId("ver_2")})
 
-    assert stopped_part(standing, NOW) is part
+    assert stopped_part(eligibility, NOW) is part
 
 
 @pytest.mark.parametrize("version", ["ver_1", "ver_2"])
@@ -309,9 +309,9 @@ def test_a_switch_on_a_version_stops_tokens_of_it_and_of_the_one_before_it(versi
 
     judged = replace(moved_on, switches=stopped(switch(TargetKind.VERSION, version)))
 
-    assert standing_fault(judged, NOW) is Reason.SWITCH_ENGAGED
+    assert eligibility_fault(judged, NOW) is Reason.SWITCH_ENGAGED
     elsewhere = replace(moved_on, switches=stopped(switch(TargetKind.VERSION, "ver_3")))
-    assert standing_fault(elsewhere, NOW) is None
+    assert eligibility_fault(elsewhere, NOW) is None
 
 
 def test_a_read_of_the_platform_without_an_app_needs_person_tenant_and_no_stop() -> None:
@@ -324,7 +324,7 @@ def test_a_read_of_the_platform_without_an_app_needs_person_tenant_and_no_stop()
     )
 
     assert fault_without_app(nobodys, NOW) is None
-    assert standing_fault(nobodys, NOW) is Reason.APP_NOT_CERTIFIED
+    assert eligibility_fault(nobodys, NOW) is Reason.APP_NOT_CERTIFIED
     assert fault_without_app(changed(nobodys, {"person_active": False}), NOW) is Reason.PERSON_INACTIVE
     for change in FAULTS[Reason.TENANT_MISMATCH]:
         tenant = change["tenant"]
@@ -363,7 +363,7 @@ ANY_CHANGE = st.sampled_from([change for changes in FAULTS.values() for change i
 
 
 @st.composite
-def standings(draw: st.DrawFn) -> Standing:
+def eligibilities(draw: st.DrawFn) -> Eligibility:
     made = GOOD
     for change in draw(st.lists(ANY_CHANGE, max_size=3)):
         made = changed(made, change)
@@ -378,13 +378,18 @@ def standings(draw: st.DrawFn) -> Standing:
 
 
 @settings(max_examples=effort(50, 3_000), deadline=None)
-@given(standings(), SWITCHES)
-def test_engaging_a_switch_never_turns_a_refusal_into_a_permit(standing: Standing, engaged: Switch) -> None:
+@given(eligibilities(), SWITCHES)
+def test_engaging_a_switch_never_turns_a_refusal_into_a_permit(
+    eligibility: Eligibility, engaged: Switch
+) -> None:
     """C140; security decision 8."""
-    held = [each for found in standing.switches.engaged.values() for each in found]
-    more = controls.index([*held, engaged], list(standing.switches.not_issued_before.items()))
+    held = [each for found in eligibility.switches.engaged.values() for each in found]
+    more = controls.index([*held, engaged], list(eligibility.switches.not_issued_before.items()))
 
-    before, after = standing_fault(standing, NOW), standing_fault(replace(standing, switches=more), NOW)
+    before, after = (
+        eligibility_fault(eligibility, NOW),
+        eligibility_fault(replace(eligibility, switches=more), NOW),
+    )
 
     assert after in ({before, Reason.SWITCH_ENGAGED} if before is not None else {None, Reason.SWITCH_ENGAGED})
 
@@ -407,21 +412,21 @@ TAKEN: list[Change] = [
 
 
 @settings(max_examples=effort(50, 3_000), deadline=None)
-@given(standings(), st.lists(st.sampled_from(TAKEN), min_size=1, max_size=3))
+@given(eligibilities(), st.lists(st.sampled_from(TAKEN), min_size=1, max_size=3))
 def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
-    standing: Standing, taken: list[Change]
+    eligibility: Eligibility, taken: list[Change]
 ) -> None:
     """C146: an installation that is removed, a certification that is withdrawn, an account that is closed."""
-    less = standing
+    less = eligibility
     for change in taken:
         less = changed(less, change)
 
-    if standing_fault(standing, NOW) is not None:
-        assert standing_fault(less, NOW) is not None
+    if eligibility_fault(eligibility, NOW) is not None:
+        assert eligibility_fault(less, NOW) is not None
 
 
-def refused(standing: Standing, reason: Reason) -> Refused:
-    return refusal_of(standing, reason, NOW, tenant="General")
+def refused(eligibility: Eligibility, reason: Reason) -> Refused:
+    return refusal_of(eligibility, reason, NOW, tenant="General")
 
 
 @pytest.mark.parametrize(
@@ -469,7 +474,7 @@ def test_of_several_stops_the_strictest_is_shown(modes: tuple[Mode, ...], expect
     launch = replace(changed(GOOD, {"switches": stopped(*made)}), launching=True)
 
     assert refused(launch, Reason.SWITCH_ENGAGED).rule == TABLE[Reason.SWITCH_ENGAGED, expected].rule
-    assert (standing_fault(launch, NOW) is Reason.SWITCH_ENGAGED) is (expected is not ENDED)
+    assert (eligibility_fault(launch, NOW) is Reason.SWITCH_ENGAGED) is (expected is not ENDED)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +527,7 @@ def test_the_owner_of_a_stop_is_who_can_release_it(kind: TargetKind, key: str, o
 def test_what_is_known_of_a_rule_is_said(change: Change, words: str) -> None:
     """C216: what ended says when, and an unnamed facility is not called a wrong one."""
     judged = changed(GOOD, change)
-    reason = standing_fault(judged, NOW)
+    reason = eligibility_fault(judged, NOW)
     assert reason is not None
 
     assert words in refused(judged, reason).rule
@@ -532,12 +537,12 @@ def test_a_stop_that_ended_since_is_none_that_stands() -> None:
     since = replace(changed(GOOD, {"switches": ended(TargetKind.APP, "app_1")}), launching=True)
     before = replace(since, issued_at=NOW - DAY)
 
-    assert standing_fault(before, NOW) is Reason.SWITCH_ENGAGED
+    assert eligibility_fault(before, NOW) is Reason.SWITCH_ENGAGED
     assert "ask " not in refused(before, Reason.SWITCH_ENGAGED).detail.lower()
 
 
-def test_every_reason_of_standing_has_its_row_and_none_is_for_another() -> None:
-    assert {reason for reason, _ in TABLE} == {*STANDING_REASONS, EHR_STOPPED, *LAUNCH_FAULTS}
+def test_every_reason_of_eligibility_has_its_row_and_none_is_for_another() -> None:
+    assert {reason for reason, _ in TABLE} == {*ELIGIBILITY_REASONS, EHR_STOPPED, *LAUNCH_FAULTS}
 
 
 @pytest.mark.parametrize(("reason", "variant"), [key for key in TABLE if key[0] in LAUNCH_FAULTS])
@@ -597,7 +602,7 @@ def test_what_begins_needs_agreements_where_the_book_says_so_and_no_patient_or_s
     change: Change, reason: Reason | None
 ) -> None:
     """C189: what was begun goes on."""
-    assert standing_fault(changed(GOOD, change), NOW) is reason
+    assert eligibility_fault(changed(GOOD, change), NOW) is reason
 
 
 @pytest.mark.parametrize(
@@ -615,7 +620,7 @@ def test_a_backend_services_token_needs_somebody_who_answers_for_it(
     """C17: unknown means nobody."""
     backend = {"begins": True, "client.type": ClientType.BACKEND, "acting.person": PersonId("")}
 
-    assert standing_fault(changed(GOOD, backend | change), NOW) is reason
+    assert eligibility_fault(changed(GOOD, backend | change), NOW) is reason
 
 
 @pytest.mark.parametrize(
@@ -633,4 +638,4 @@ def test_a_backend_service_comes_from_where_the_hospital_said(change: Change, re
     """C213: people come from anywhere, and where nobody comes with the question there is no address to judge."""
     backend = {"client.type": ClientType.BACKEND, "installation.networks": ("192.0.2.0/24",)}
 
-    assert standing_fault(changed(GOOD, backend | change), NOW) is reason
+    assert eligibility_fault(changed(GOOD, backend | change), NOW) is reason

@@ -1,4 +1,4 @@
-"""Every endpoint refuses for the same facts: what each asks is one judgement of standing (C4, C38, C140, C146)."""
+"""Every endpoint refuses for the same facts: what each asks is one judgement of eligibility (C4, C38, C140, C146)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,7 +203,7 @@ EARLIER: dict[tuple[object, object], str] = {
     (deactivate, authorize): "page:",  # the session of somebody who left is over: the sign-in page
     (deactivate, open_launch): "launch_invalid",  # the order names somebody who is nobody active here
 }
-"""Where an endpoint refuses before it comes to standing, and with what."""
+"""Where an endpoint refuses before it comes to eligibility, and with what."""
 
 
 def refuses(fact: Fact, endpoint: Callable[[Front], Try], said: str) -> None:

@@ -1,4 +1,4 @@
-"""What takes an app's standing away and gives it back revives nothing that was issued before (security decision 8; C71, C140, C146)."""
+"""What takes an app's eligibility away and gives it back revives nothing that was issued before (security decision 8; C71, C140, C146)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -155,7 +155,7 @@ def taken(platform: Platform, handle: str) -> Any:
 
 
 @pytest.mark.parametrize("case", UNBROKEN)
-def test_what_was_issued_lives_on_while_the_standing_is_unbroken(platform: Platform, case: str) -> None:
+def test_what_was_issued_lives_on_while_the_eligibility_is_unbroken(platform: Platform, case: str) -> None:
     """C5: an update or a renewal signs nobody out."""
     earned, code = platform.earn(), platform.code()
 
@@ -191,7 +191,7 @@ def test_a_certification_that_ran_out_and_is_given_again_revives_nothing(platfor
 
 
 def test_a_lapsed_app_does_not_slip_back_by_adopting_another_version(platform: Platform) -> None:
-    """C5, C146: the update of an app in good standing is no break, the update of one that had lost it is."""
+    """C5, C146: the update of an app in good eligibility is no break, the update of one that had lost it is."""
     earned = platform.earn()
 
     step(platform, withdraw)
@@ -257,7 +257,7 @@ def test_the_gateway_refuses_the_old_token_and_serves_the_new(play: Play, case: 
 
 
 @pytest.mark.parametrize("case", UNBROKEN)
-def test_the_gateway_serves_the_old_token_while_the_standing_is_unbroken(play: Play, case: str) -> None:
+def test_the_gateway_serves_the_old_token_while_the_eligibility_is_unbroken(play: Play, case: str) -> None:
     async def story(made: Ground) -> None:
         old = made.token("patient/Observation.rs")
         made.clock.advance(timedelta(seconds=1))
