@@ -1,4 +1,4 @@
-"""Attacks on the front channel: RFC 9700's list as far as it concerns authorize and its pages."""
+"""Attacks on the authorization endpoint: RFC 9700's list as far as it concerns authorize and its pages."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import TenantChange
 from hilum.identity.signin import service as signin
 from tests.effort import effort
-from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
-from tests.flows.front_channel import Browser, Front, answer, eligibility, error, front, shown
+from tests.flows.authorize_flow import Browser, Front, answer, eligibility, error, front, shown
+from tests.flows.token_flow import BASE, MERCY, OTHER, REDIRECT, VERIFIER
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -33,7 +33,7 @@ EVIL = "https://evil.example"
 
 @pytest.fixture
 def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
-    """The front channel over each backend, where what a column takes differs."""
+    """The authorization endpoint over each backend, where what a column takes differs."""
     with eligibility(uow, clock, tmp_path) as made:
         yield made
 

@@ -17,13 +17,13 @@ from hilum.authorization.tokens.models import Grant
 from hilum.foundation.kernel.ids import PersonId
 from hilum.identity.signin import api_tokens
 from hilum.identity.signin import service as signin
-from tests.flows import back_channel
-from tests.flows.back_channel import MERCY, OTHER, Platform
+from tests.flows import token_flow
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
+from tests.flows.token_flow import MERCY, OTHER, Platform
 from tests.sim.one_world import in_one_world
 from tests.unit.policy.matrix.books import LIFETIMES
 
-platform = back_channel.platform
+platform = token_flow.platform
 OFFLINE = ("launch", "offline_access", "patient/Observation.rs")
 
 

@@ -1,4 +1,4 @@
-"""The back channel under attack: races, replay and injection, other tenants, widening (RFC 9700; C37, C44, C45, C48, C52)."""
+"""The token endpoint under attack: races, replay and injection, other tenants, widening (RFC 9700; C37, C44, C45, C48, C52)."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -27,8 +27,8 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.errors import Conflict, NotPermitted
 from tests.effort import effort
-from tests.flows import back_channel
-from tests.flows.back_channel import (
+from tests.flows import token_flow
+from tests.flows.token_flow import (
     LAUNCH_SCOPES,
     MERCY,
     OTHER,
@@ -36,20 +36,20 @@ from tests.flows.back_channel import (
     TRACE,
     VERIFIER,
     Platform,
-    eligibility,
     refused,
+    running_platform,
 )
 from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
 
-platform = back_channel.platform
+platform = token_flow.platform
 T = TypeVar("T")
 
 
 @pytest.fixture
 def both(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     """The platform on each database in turn."""
-    with eligibility(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
 
 
@@ -414,7 +414,7 @@ def test_no_bytes_break_anything(platform: Platform, body: bytes) -> None:
 
 @pytest.mark.in_threads
 def test_parallel_mixed_flows_give_no_5xx_and_mix_nothing_up(platform: Platform) -> None:
-    """C58, the back channel's part."""
+    """C58, the token endpoint's part."""
     codes = [
         (platform.code(scopes=(*LAUNCH_SCOPES[:4], "patient/Patient.rs"), patient=f"p{n}"), f"p{n}")
         for n in range(24)

@@ -24,11 +24,11 @@ from hilum.authorization.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
 from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.standards.strangers import WINDOW_S
 from tests.effort import effort
-from tests.flows import back_channel
-from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform
+from tests.flows import token_flow
+from tests.flows.token_flow import LAUNCH_SCOPES, TRACE, Platform
 from tests.unit.policy.matrix.books import LIFETIMES
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 @dataclass

@@ -9,7 +9,7 @@ POSTED = ["token", "introspection", "revocation", "registration"]
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("name", POSTED)
-def test_the_back_channel_refuses_other_methods_in_json(suite: Inferno, name: str, method: str) -> None:
+def test_the_token_endpoints_refuses_other_methods_in_json(suite: Inferno, name: str, method: str) -> None:
     """RFC 6749 sections 3.2 and 5.2, RFC 7009 and RFC 7662 section 2: POST only, errors are JSON; RFC 9110 section 15.5.6."""
     answer = suite.http.request(method, suite.configuration[f"{name}_endpoint"])
 
@@ -41,7 +41,7 @@ def test_public_documents_refuse_other_methods_in_json(suite: Inferno, address: 
 
 
 @pytest.mark.parametrize("name", POSTED)
-def test_a_head_of_the_back_channel_is_refused_without_a_body(suite: Inferno, name: str) -> None:
+def test_a_head_of_the_token_endpoints_is_refused_without_a_body(suite: Inferno, name: str) -> None:
     """RFC 9110 section 9.3.2."""
     answer = suite.http.head(suite.configuration[f"{name}_endpoint"])
 

@@ -1,7 +1,7 @@
 """A patient who has connected an app, and the page that shows it."""
 
-from tests.flows.back_channel import MERCY, REMEMBERED
-from tests.flows.front_channel import Browser, Front, answer
+from tests.flows.authorize_flow import Browser, Front, answer
+from tests.flows.token_flow import MERCY, REMEMBERED
 from tests.sim.furnished import furnish
 
 MANAGE = f"/t/{MERCY}/oauth/manage"

@@ -13,7 +13,7 @@ from hilum.authorization.consent import store
 from hilum.authorization.consent.models import Authorization, Basis
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AuthorizationId, ClientId
-from tests.flows.front_channel import Front
+from tests.flows.authorize_flow import Front
 
 
 def new_version(front: Front) -> None:

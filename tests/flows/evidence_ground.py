@@ -20,9 +20,9 @@ from hilum.review.certification_runs import service
 from hilum.review.certification_runs.models import Run, RunOrder
 from hilum.server.fault_injection import by_book
 from hilum.server.mounts import evidence_ports
-from tests.flows.back_channel import MERCY, REMEMBERED, TRACE
-from tests.flows.front_channel import Front, answer
+from tests.flows.authorize_flow import Front, answer
 from tests.flows.gateway_ground import Answer
+from tests.flows.token_flow import MERCY, REMEMBERED, TRACE
 from tests.sim.furnished import furnish
 
 T = TypeVar("T")

@@ -17,11 +17,11 @@ from hilum.identity.people.models import Chart, NewPerson
 from hilum.records.audit import access_index
 from hilum.records.audit.access_index import _search, _search_found, open_index
 from hilum.records.audit.models import AccessQuery, Outcome
-from tests.flows.back_channel import MERCY
+from tests.flows.authorize_flow import Front, answer, front
 from tests.flows.connected_ground import connect
 from tests.flows.control_site import build, problem
-from tests.flows.front_channel import Front, answer, front
 from tests.flows.journal_ground import AT, JournalGround, access, index_now
+from tests.flows.token_flow import MERCY
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock

@@ -9,8 +9,8 @@ import pytest
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import NewVendor
 from hilum.foundation.kernel.ids import VendorId
+from tests.flows.authorize_flow import Front, answer, front
 from tests.flows.consent_ground import certify_again, incident, new_version, states
-from tests.flows.front_channel import Front, answer, front
 
 __all__ = ["front"]
 

@@ -19,9 +19,9 @@ from hilum.foundation.kernel.ids import LaunchId
 from hilum.identity.people import service as identity
 from hilum.identity.signin import service as signin
 from hilum.records.audit.policy import SENT_BOUND
-from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
-from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
-from tests.flows.front_channel import patient as a_patient
+from tests.flows.authorize_flow import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
+from tests.flows.authorize_flow import patient as a_patient
+from tests.flows.token_flow import BASE, MERCY, OTHER, REDIRECT
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
@@ -107,7 +107,7 @@ def test_staff_are_asked_again_for_more_and_when_the_client_wants_it(front: Fron
 def test_a_sandbox_shows_the_notice_once_even_to_a_client_that_anybody_can_impersonate(
     front: Front, redirect_uri: str
 ) -> None:
-    """ADR 17. Everywhere else such a client is never let through silently: security decision 14, ``unit/frontchannel/test_policy.py``."""
+    """ADR 17. Everywhere else such a client is never let through silently: security decision 14, ``unit/authorization/authorize/test_policy.py``."""
     front.add_app(
         "native",
         ClientType.PUBLIC,

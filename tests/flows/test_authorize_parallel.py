@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.effort import effort
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.authorize_flow import Front, answer, front
 
 __all__ = ["front"]
 

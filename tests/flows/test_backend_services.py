@@ -12,13 +12,13 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder, NarrowOrder
 from hilum.authorization.token.client_auth import ASSERTION_TYPE
 from hilum.controls.switches.models import TargetKind
-from tests.flows import back_channel
-from tests.flows.back_channel import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
 from tests.sim.jwks_host import JwksHost, Page, running
 from tests.sim.one_world import in_one_world
 from tests.sim.processes import until
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 @pytest.fixture
@@ -337,7 +337,7 @@ def test_a_new_kid_works_at_once_and_a_removed_key_no_longer_than_the_cache(
     assert platform.backend(client="remote").status_code == 200
 
     host.serve({"keys": [fresh.as_dict(private=False)]}, "max-age=600")
-    new = back_channel.signed_by(platform, "remote", fresh)
+    new = token_flow.signed_by(platform, "remote", fresh)
 
     assert platform.backend(client="remote", client_assertion=new).status_code == 200
     refused(platform.backend(client="remote"), "invalid_client", 401)
@@ -367,7 +367,7 @@ def test_a_kid_that_comes_back_with_other_material_raises_an_event(
 
     host.serve({"keys": [other.as_dict(private=False)]}, "no-store")
     answer = platform.backend(
-        client="remote", client_assertion=back_channel.signed_by(platform, "remote", other)
+        client="remote", client_assertion=token_flow.signed_by(platform, "remote", other)
     )
 
     assert answer.status_code == 200
@@ -421,7 +421,7 @@ def test_unknown_kids_make_us_ask_again_only_so_often(platform: Platform, host: 
     for _ in range(12):
         refused(
             platform.backend(
-                client="remote", client_assertion=back_channel.signed_by(platform, "remote", stranger)
+                client="remote", client_assertion=token_flow.signed_by(platform, "remote", stranger)
             ),
             "invalid_client",
             401,
@@ -437,7 +437,7 @@ def test_a_jku_is_taken_only_when_it_is_the_registered_one(platform: Platform, h
     by_url(platform, host)
 
     def ask(jku: str) -> Any:
-        assertion = back_channel.signed_by(platform, "remote", EC, jku=jku)
+        assertion = token_flow.signed_by(platform, "remote", EC, jku=jku)
         return platform.backend(client="remote", client_assertion=assertion)
 
     assert ask(host.jwks_uri).status_code == 200

@@ -10,16 +10,16 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import NEGATIVE_WINDOW, Chart
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
-from tests.flows import back_channel, front_channel
-from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
+from tests.flows import authorize_flow, token_flow
+from tests.flows.authorize_flow import Front, answer, error
 from tests.flows.control_site import ControlSite, problem
-from tests.flows.front_channel import Front, answer, error
 from tests.flows.gateway_ground import Ground, Play
+from tests.flows.token_flow import LAUNCH_SCOPES, Platform, refused
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
-platform = back_channel.platform
-front = front_channel.front
+platform = token_flow.platform
+front = authorize_flow.front
 JUST = timedelta(seconds=1)
 
 

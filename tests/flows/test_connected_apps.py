@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.flows.back_channel import BASE, OTHER
+from tests.flows.authorize_flow import Front, answer, front
 from tests.flows.connected_ground import MANAGE, SCOPE, connect, manage
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.token_flow import BASE, OTHER
 from tests.sim.browser import forms_of
 from tests.sim.one_world import in_one_world
 

@@ -6,8 +6,8 @@ import pytest
 
 from hilum.foundation.standards.smart.scopes import Prefix, types_of
 from hilum.identity.people.policy import rights_of
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Front, answer, error, front
+from tests.flows.authorize_flow import Front, answer, error, front
+from tests.flows.token_flow import MERCY
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]

@@ -7,9 +7,9 @@ import pytest
 
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import NarrowOrder, WidenOrder
-from tests.flows.back_channel import MERCY
+from tests.flows.authorize_flow import Browser, Front, answer, front
 from tests.flows.consent_ground import certify_again, incident, new_version, states
-from tests.flows.front_channel import Browser, Front, answer, front
+from tests.flows.token_flow import MERCY
 
 __all__ = ["front"]
 

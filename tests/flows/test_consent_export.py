@@ -22,11 +22,11 @@ from hilum.identity.people.models import Chart
 from hilum.identity.signin.policy import actor_of
 from hilum.server.acts import acts
 from hilum_ehr.fhirserver.validation import parse_resource
-from tests.flows.back_channel import MERCY, TRACE, Platform, refused
+from tests.flows.authorize_flow import Front, answer, front
 from tests.flows.connected_ground import connect, manage
 from tests.flows.consent_ground import add_agreements
 from tests.flows.control_site import build, problem
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.token_flow import MERCY, TRACE, Platform, refused
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]

@@ -15,9 +15,9 @@ from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import AppId, ClientId, VersionId
 from hilum.review.defects import service as defects
 from tests.flows import developer_ground
-from tests.flows.back_channel import JWKS
 from tests.flows.control_site import send
 from tests.flows.developer_ground import Desk
+from tests.flows.token_flow import JWKS
 from tests.flows.vendor_ground import certified
 
 desk = developer_ground.desk

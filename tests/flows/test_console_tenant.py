@@ -28,11 +28,11 @@ from hilum.records.audit import live as journals
 from hilum.surfaces.console import policy
 from hilum.surfaces.console.models import Console
 from hilum.surfaces.console.tenant import consents
-from tests.flows.back_channel import JWKS
 from tests.flows.consent_ground import add_agreements
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import TRACE, send
 from tests.flows.journal_ground import JournalGround, access
+from tests.flows.token_flow import JWKS
 from tests.flows.ward_ground import GENERAL, SCOPES, ask, furnished, ward
 from tests.sim.browser import form_with
 from tests.sim.journals import journal_of

@@ -14,13 +14,13 @@ from hilum.apps.registry import service as registry
 from hilum.foundation.kernel.ids import ClientId
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import NoticeQuery
-from tests.flows import back_channel
-from tests.flows.back_channel import Platform
+from tests.flows import token_flow
 from tests.flows.control_site import ControlSite, problem
+from tests.flows.token_flow import Platform
 from tests.flows.vendor_ground import furnish_app, furnish_vendor, made
 from tests.sim.world import FakeClock
 
-platform = back_channel.platform
+platform = token_flow.platform
 UNUSED = "/unused-credentials"
 
 

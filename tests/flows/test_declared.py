@@ -8,14 +8,14 @@ from hilum.apps.clients.models import ClientType
 from hilum.apps.registry.models import NewVersion
 from hilum.foundation.kernel.errors import NotPermitted
 from hilum.policy.matrix.models import UNCLASSIFIED
-from tests.flows import front_channel
-from tests.flows.back_channel import refused
-from tests.flows.front_channel import Front, answer
+from tests.flows import authorize_flow
+from tests.flows.authorize_flow import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient
 from tests.flows.rule_book_ground import CELLS, narrow_rule_book
+from tests.flows.token_flow import refused
 from tests.unit.policy.matrix.books import GONE, document
 
-front = front_channel.front
+front = authorize_flow.front
 SCOPES = ("launch", "offline_access", "patient/Patient.rs")
 CONDITIONS = pytest.mark.parametrize(
     ("condition", "named", "other"),

@@ -32,10 +32,10 @@ from hilum.policy.matrix.models import GRACE_DAYS_BOUND
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import NewEndpoint, Notice, NoticeQuery
 from tests.flows.agreement_ground import SCOPES, Ground
-from tests.flows.back_channel import MERCY, Platform
+from tests.flows.authorize_flow import Front, front
 from tests.flows.connected_ground import connect, manage
 from tests.flows.control_site import build, problem
-from tests.flows.front_channel import Front, front
+from tests.flows.token_flow import MERCY, Platform
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.proofs import certify

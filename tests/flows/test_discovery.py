@@ -29,13 +29,13 @@ from hilum.identity.people.models import Tenant, TenantChange, UpstreamKind, Ups
 from hilum.policy.matrix.models import POLICIES, UNCLASSIFIED, WORKFLOW_SCOPE
 from hilum.policy.matrix.shipped import shipped_book
 from hilum.policy.matrix.store import versions as policy_versions
-from tests.flows import back_channel
-from tests.flows.back_channel import BASE, MERCY, Platform
+from tests.flows import token_flow
 from tests.flows.claims import SHOWN_BY
 from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.token_flow import BASE, MERCY, Platform
 from tests.sim.one_world import in_one_world
 
-platform = back_channel.platform
+platform = token_flow.platform
 LAKESIDE = TenantId("lakeside")
 TIERS_OF_CELLS = ("low", "moderate", "high")
 TESTS = Path(__file__).parents[1]

@@ -16,10 +16,10 @@ from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import DryRun
 from hilum.review.recertification import store as revalidation
 from hilum.review.recertification.models import Finding, Severity, State
+from tests.flows.authorize_flow import Front, front, keep_using
 from tests.flows.connected_ground import connect
 from tests.flows.dry_run_ground import CELLS, dry_run, rows
 from tests.flows.exception_ground import STRICT, lower, withhold
-from tests.flows.front_channel import Front, front, keep_using
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.flows.rule_book_ground import everywhere
 from tests.sim.backends import both_backends

@@ -20,8 +20,8 @@ from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.errors import HilumError
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import Facility, NewFacility, TenantChange
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Front, front
+from tests.flows.authorize_flow import Front, front
+from tests.flows.token_flow import MERCY
 from tests.unit.policy.matrix.books import LIFETIMES
 
 __all__ = ["front"]
@@ -203,7 +203,7 @@ EARLIER: dict[tuple[object, object], str] = {
     (deactivate, authorize): "page:",  # the session of somebody who left is over: the sign-in page
     (deactivate, open_launch): "launch_invalid",  # the order names somebody who is nobody active here
 }
-"""Where an endpoint refuses before it comes to eligibility, and with what."""
+"""Where an endpoint refuses before it judges eligibility, and with what."""
 
 
 def refuses(fact: Fact, endpoint: Callable[[Front], Try], said: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hilum.authorization.launches import service as launches
 from hilum.controls.switches.models import Mode, TargetKind
 from hilum.foundation.kernel.errors import HilumError
-from tests.flows.back_channel import MERCY, OTHER
-from tests.flows.front_channel import SCOPE, Front, front
+from tests.flows.authorize_flow import SCOPE, Front, front
+from tests.flows.token_flow import MERCY, OTHER
 
 __all__ = ["front"]
 

@@ -26,9 +26,9 @@ from hilum.review.certificates import service as certificates
 from hilum.review.certification_runs import by_hand, service, store
 from hilum.review.certification_runs.judging import SCENARIOS
 from hilum.review.certification_runs.models import State
-from tests.flows.back_channel import MERCY
+from tests.flows.authorize_flow import Front, front
 from tests.flows.evidence_ground import App, Certifying, version_of
-from tests.flows.front_channel import Front, front
+from tests.flows.token_flow import MERCY
 
 __all__ = ["front"]
 

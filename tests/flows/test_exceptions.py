@@ -21,8 +21,7 @@ from hilum.policy.matrix.models import ApplyOrder, ExceptionKind
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.server.restore import exceptions_in_force
-from tests.flows import back_channel
-from tests.flows.back_channel import Platform
+from tests.flows import token_flow
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.exception_ground import (
     ALONE,
@@ -44,6 +43,7 @@ from tests.flows.exception_ground import (
 )
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.rule_book_ground import add, agree, apply
+from tests.flows.token_flow import Platform
 from tests.flows.vendor_ground import certified, made
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
@@ -433,7 +433,7 @@ def test_there_is_no_exception_for_a_version_that_does_not_act_alone(site: Contr
 
 # --- enforcement ---------------------------------------------------------------------------------------------------------------
 
-platform = back_channel.platform
+platform = token_flow.platform
 NO_HIGH = {"categories.unclassified.cells.high": GONE}
 
 

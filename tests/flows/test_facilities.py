@@ -12,8 +12,8 @@ from hilum.authorization.launches import service as launches
 from hilum.foundation.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import Facility, NewFacility
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.authorize_flow import Front, answer, front
+from tests.flows.token_flow import MERCY
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]

@@ -8,10 +8,10 @@ from joserfc import jwt
 from hilum.controls.switches.models import TargetKind
 from hilum.foundation.kernel.ids import SessionId
 from hilum.identity.signin import service as signin
-from tests.flows import back_channel
-from tests.flows.back_channel import BASE, MERCY, ORIGIN, OTHER, Platform, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import BASE, MERCY, ORIGIN, OTHER, Platform, refused
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 def test_an_active_token_says_all_that_it_is_worth(platform: Platform) -> None:
@@ -42,7 +42,7 @@ def test_an_active_token_says_all_that_it_is_worth(platform: Platform) -> None:
 def test_iss_and_sub_are_those_of_the_id_token(platform: Platform) -> None:
     """Conformance 1.7."""
     body = platform.earn()
-    keys = back_channel.published_keys(platform)
+    keys = token_flow.published_keys(platform)
     claims = jwt.decode(body["id_token"], keys, algorithms=["RS256"]).claims
 
     answer = platform.introspect(body["access_token"])

@@ -9,8 +9,8 @@ import pytest
 
 from hilum.controls.switches.models import Mode, TargetKind
 from hilum.foundation.web.pages import PageDefaults
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front, shared_pages
+from tests.flows.authorize_flow import STANDALONE, Browser, Front, answer, front, shared_pages
+from tests.flows.token_flow import MERCY
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 

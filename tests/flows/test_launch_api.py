@@ -15,9 +15,9 @@ from hilum.identity.people.models import NewFacility
 from hilum.identity.signin import service as signin
 from hilum.operations.switch_administration import service as switchboard
 from hilum.policy.matrix.models import Tier
-from tests.flows.back_channel import BASE, MERCY, OTHER
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.token_flow import BASE, MERCY, OTHER
 from tests.sim.browser import seen_from
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock

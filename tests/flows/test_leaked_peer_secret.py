@@ -9,8 +9,8 @@ from hilum.apps.clients import service as clients
 from hilum.authorization.launches import service as launches
 from hilum.controls.switches.models import TargetKind
 from hilum.foundation.kernel.errors import NotPermitted
-from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
+from tests.flows.token_flow import MERCY, Platform, refused
 
 __all__ = ["ehr"]
 

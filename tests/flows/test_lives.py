@@ -15,10 +15,10 @@ from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.foundation.kernel.errors import Invalid, NotPermitted
 from hilum.foundation.kernel.ids import PersonId
 from hilum.foundation.kernel.pages import PageQuery
-from tests.flows.back_channel import MERCY, TRACE, refused
+from tests.flows.authorize_flow import Front, answer, front, keep_using
 from tests.flows.connected_ground import connect, manage
-from tests.flows.front_channel import Front, answer, front, keep_using
 from tests.flows.rule_book_ground import everywhere, narrow_rule_book
+from tests.flows.token_flow import MERCY, TRACE, refused
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]

@@ -16,7 +16,7 @@ from hilum.authorization.consent import policy as consents
 from hilum.authorization.consent import service as consent
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch, LaunchOrder, OpenedLaunch
-from hilum.authorization.token import service as backchannel
+from hilum.authorization.token import service as token_endpoints
 from hilum.authorization.token.client_auth import Method, Presented
 from hilum.authorization.token.policy import GrantType, TokenRequest
 from hilum.authorization.token.service import Caller
@@ -30,7 +30,7 @@ from hilum.identity.account.models import Own
 from hilum.identity.factors.models import Held
 from hilum.identity.signin import service as signin
 from hilum.identity.signin.models import NotAuthenticated
-from tests.flows.back_channel import MERCY, REDIRECT, TRACE, VERIFIER, Platform, eligibility
+from tests.flows.token_flow import MERCY, REDIRECT, TRACE, VERIFIER, Platform, running_platform
 from tests.sim.backends import opened
 from tests.sim.world import FakeClock, SeededIds
 
@@ -45,7 +45,7 @@ WAITING = (
 @pytest.fixture
 def platform(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
     uow = UnitOfWork.create(opened(postgres_url), clock, ids, "test-writer")
-    with eligibility(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
     uow.close()
 
@@ -59,14 +59,14 @@ def redeeming(platform: Platform, code: str) -> Callable[[Context], Any]:
     client = platform.clients["public"].id
     caller = Caller(Presented(Method.NONE, client))
     request = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
-    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)
+    return lambda ctx: token_endpoints.exchange(ctx, platform.site(), caller, request)
 
 
 def refreshing(platform: Platform, token: str) -> Callable[[Context], Any]:
     client = platform.clients["public"].id
     caller = Caller(Presented(Method.NONE, client))
     request = TokenRequest(GrantType.REFRESH, refresh_token=token)
-    return lambda ctx: backchannel.exchange(ctx, platform.site(), caller, request)
+    return lambda ctx: token_endpoints.exchange(ctx, platform.site(), caller, request)
 
 
 def narrowing(platform: Platform) -> Callable[[Context], Any]:

@@ -11,12 +11,12 @@ from hilum.apps.installations.models import InstallOrder
 from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid
 from hilum.foundation.kernel.ids import TenantId
-from tests.flows import back_channel
-from tests.flows.back_channel import BASE, MERCY, OTHER, TRACE, Platform, refused
+from tests.flows import token_flow
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
+from tests.flows.token_flow import BASE, MERCY, OTHER, TRACE, Platform, refused
 from tests.sim.site_client import SiteClient
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 INSIDE, OUTSIDE = "192.0.2.0/24", "198.51.100.0/24"

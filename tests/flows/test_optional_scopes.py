@@ -14,8 +14,8 @@ from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion
 from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.standards.smart.scopes import Prefix, types_of
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.authorize_flow import Front, answer, front
+from tests.flows.token_flow import MERCY
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]

@@ -15,10 +15,10 @@ from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, Tar
 from hilum.foundation.kernel.errors import Unavailable
 from hilum.identity.people import service as identity
 from hilum.records.audit.policy import found_in
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Browser, Front, answer, front
-from tests.flows.front_channel import encounter as an_encounter
-from tests.flows.front_channel import patient as a_patient
+from tests.flows.authorize_flow import Browser, Front, answer, front
+from tests.flows.authorize_flow import encounter as an_encounter
+from tests.flows.authorize_flow import patient as a_patient
+from tests.flows.token_flow import MERCY
 from tests.sim.browser import form_with
 
 __all__ = ["front"]

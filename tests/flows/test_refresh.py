@@ -17,12 +17,12 @@ from hilum.controls.switches.models import Mode, TargetKind
 from hilum.foundation.kernel.ids import SessionId
 from hilum.identity.people import service as identity
 from hilum.identity.signin import service as signin
-from tests.flows import back_channel
-from tests.flows.back_channel import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
 from tests.sim.one_world import in_one_world
 from tests.unit.policy.matrix.books import LIFETIMES
 
-platform = back_channel.platform
+platform = token_flow.platform
 ONLINE = ("launch", "openid", "fhirUser", "online_access", "patient/Observation.rs")
 
 

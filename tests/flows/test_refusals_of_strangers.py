@@ -13,8 +13,8 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Unavailable
 from hilum.foundation.standards.strangers import RECORDED_BOUND, WINDOW_S, AggregatedCount
 from hilum.foundation.web.refusals import COUNTS_PER_BATCH, Refusals
-from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import Front, front
+from tests.flows.authorize_flow import Front, front
+from tests.flows.token_flow import MERCY
 from tests.sim.processes import until
 
 __all__ = ["front"]

@@ -9,12 +9,12 @@ import pytest
 
 from hilum.apps.installations import dynamic
 from hilum.foundation.infra.unit_of_work import UnitOfWork
-from tests.flows import back_channel
-from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, eligibility, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import JWKS, MERCY, OTHER, Platform, refused, running_platform
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
-platform = back_channel.platform
+platform = token_flow.platform
 PATH = f"/t/{MERCY}/oauth/register"
 PUBLIC = {
     "client_name": "My app",
@@ -28,7 +28,7 @@ PUBLIC = {
 
 @pytest.fixture
 def closed(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with eligibility(sqlite_uow, clock, registers=False) as made:
+    with running_platform(sqlite_uow, clock, registers=False) as made:
         yield made
 
 
@@ -62,7 +62,7 @@ def test_a_public_app_registers_and_works_at_this_tenant(platform: Platform) -> 
     assert body["client_id_issued_at"] == int(platform.clock.now().timestamp())
     client = known_as(platform, "mine", answer)
     code = platform.code(client)
-    assert platform.redeem(code, client, redirect_uri=back_channel.REDIRECT).status_code == 200
+    assert platform.redeem(code, client, redirect_uri=token_flow.REDIRECT).status_code == 200
 
 
 def test_a_symmetric_app_gets_a_secret_once_and_authenticates_by_it(platform: Platform) -> None:

@@ -22,12 +22,12 @@ from hilum.foundation.infra.context import Context, Trace
 from hilum.foundation.infra.db import Database
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import Unavailable
-from tests.flows import back_channel
-from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform, eligibility, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import LAUNCH_SCOPES, TRACE, Platform, refused, running_platform
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds
 
-platform = back_channel.platform
+platform = token_flow.platform
 CLIENTS = pytest.mark.parametrize("client", ["public", "symmetric", "asymmetric"])
 JUST_WITHIN = REPEAT_WITHIN - timedelta(milliseconds=1)
 FEWER: dict[str, Any] = {"scope": "launch patient/Observation.rs"}
@@ -227,7 +227,7 @@ def test_what_ended_since_is_judged_again_and_is_no_theft(platform: Platform, wh
 @pytest.fixture
 def on_postgres(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
-    with eligibility(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
     uow.close()
 
@@ -239,7 +239,7 @@ def test_a_commit_whose_answer_is_lost_costs_no_client_its_access(on_postgres: P
     if kind == "code":
         code = platform.code("symmetric")
         request = TokenRequest(
-            GrantType.CODE, code=code, redirect_uri=back_channel.REDIRECT, verifier=back_channel.VERIFIER
+            GrantType.CODE, code=code, redirect_uri=token_flow.REDIRECT, verifier=token_flow.VERIFIER
         )
         used = "SELECT count(*) FROM authorization_code WHERE used_at IS NOT NULL"
     else:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.flows import back_channel
-from tests.flows.back_channel import MERCY, OTHER, Platform, basic, refused
+from tests.flows import token_flow
+from tests.flows.token_flow import MERCY, OTHER, Platform, basic, refused
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 @pytest.mark.parametrize("client", ["public", "symmetric", "asymmetric"])

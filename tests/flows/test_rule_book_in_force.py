@@ -3,16 +3,16 @@
 from datetime import timedelta
 
 from hilum.policy.matrix import service as policies
-from tests.flows import back_channel, front_channel
-from tests.flows.back_channel import MERCY, Platform, refused
-from tests.flows.front_channel import Front, answer
+from tests.flows import authorize_flow, token_flow
+from tests.flows.authorize_flow import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
 from tests.flows.rule_book_ground import CELLS, READ_ONLY, everywhere, narrow_rule_book
+from tests.flows.token_flow import MERCY, Platform, refused
 from tests.sim.world import START, FakeClock
 from tests.unit.policy.matrix.books import GONE
 
-platform = back_channel.platform
-front = front_channel.front
+platform = token_flow.platform
+front = authorize_flow.front
 
 
 def test_a_code_earns_only_what_the_rule_book_admits(platform: Platform) -> None:
@@ -80,7 +80,7 @@ def test_another_hospital_continues_under_its_own_rule_book(platform: Platform) 
         platform.earn(scopes=("launch", "patient/Observation.cruds"))["scope"].split()[-1]
         == "patient/Observation.rs"
     )
-    other = platform.run(policies.current).book_at(back_channel.OTHER, START)
+    other = platform.run(policies.current).book_at(token_flow.OTHER, START)
     assert other.digest != platform.run(policies.current).book_at(MERCY, START).digest
 
 

@@ -9,17 +9,17 @@ from hilum.foundation.kernel.errors import Invalid
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import ApplyOrder
 from hilum.policy.matrix.product_models import NOTICE
-from tests.flows import back_channel, front_channel
-from tests.flows.back_channel import Platform, refused
-from tests.flows.front_channel import Front, error
+from tests.flows import authorize_flow, token_flow
+from tests.flows.authorize_flow import Front, error
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.flows.rule_book_ground import TODAY, ending, narrow_rule_book
+from tests.flows.token_flow import Platform, refused
 from tests.sim.world import START, FakeClock
 from tests.unit.gateway.enforcement.facts import observation
 from tests.unit.policy.matrix.books import document
 
-platform = back_channel.platform
-front = front_channel.front
+platform = token_flow.platform
+front = authorize_flow.front
 SUNSET = TODAY + NOTICE
 NOTICED = ("@1772409600", "Sun, 31 May 2026 00:00:00 GMT")
 """Since 2026-03-02, until 90 days later. Source: RFC 9745 section 2, RFC 8594 section 3."""

@@ -39,16 +39,16 @@ from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import Channel, NoticeQuery
-from tests.flows import back_channel
-from tests.flows.back_channel import REMEMBERED, TRACE, Platform, refused
+from tests.flows import token_flow
 from tests.flows.control_site import build, codes, problem
+from tests.flows.token_flow import REMEMBERED, TRACE, Platform, refused
 from tests.flows.vendor_ground import made
 from tests.sim.furnished import furnish
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
 T = TypeVar("T")
-platform = back_channel.platform
+platform = token_flow.platform
 NORTH = TenantId("north")
 USE = BackendUse("Quality reports", "All patients", "Nightly")
 DAY = timedelta(days=1)

@@ -10,12 +10,12 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from hilum.apps.clients.models import ClientType
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.models import CODE_LIFE
 from hilum.authorization.tokens.models import REPEAT_WITHIN
 from hilum.foundation.kernel.ids import LaunchId
-from tests.flows import back_channel
-from tests.flows.back_channel import (
+from tests.flows import token_flow
+from tests.flows.token_flow import (
     BASE,
     LAUNCH_SCOPES,
     MERCY,
@@ -30,7 +30,7 @@ from tests.flows.back_channel import (
 from tests.sim.one_world import in_one_world
 from tests.unit.policy.matrix.books import LIFETIMES
 
-platform = back_channel.platform
+platform = token_flow.platform
 
 
 def claims_of(platform: Platform, id_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -198,7 +198,7 @@ def test_an_asymmetric_client_authenticates_by_assertion_alone(platform: Platfor
     answer = platform.redeem(platform.code("asymmetric"), "asymmetric")
 
     assert answer.status_code == 200
-    by_rsa = platform.assertion("asymmetric", key=back_channel.RSA)
+    by_rsa = platform.assertion("asymmetric", key=token_flow.RSA)
     assert (
         platform.redeem(platform.code("asymmetric"), "asymmetric", client_assertion=by_rsa).status_code == 200
     )
@@ -345,7 +345,7 @@ def test_a_used_code_is_recognised_for_a_day(platform: Platform) -> None:
     code = platform.code()
     first = platform.redeem(code).json()
     platform.clock.advance(timedelta(hours=23))
-    platform.run(frontchannel.purge)
+    platform.run(authorize.purge)
 
     refused(platform.redeem(code), "invalid_grant")
 

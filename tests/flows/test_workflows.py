@@ -13,14 +13,14 @@ from hilum.authorization.consent.models import Authorization
 from hilum.foundation.kernel.errors import Invalid, NotPermitted
 from hilum.foundation.standards.smart.scopes import all_covered
 from hilum.policy.matrix.shipped import shipped_book
-from tests.flows import back_channel, front_channel
-from tests.flows.back_channel import MERCY, Platform, refused
-from tests.flows.front_channel import Front, answer, error
+from tests.flows import authorize_flow, token_flow
+from tests.flows.authorize_flow import Front, answer, error
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.token_flow import MERCY, Platform, refused
 
-platform = back_channel.platform
-front = front_channel.front
+platform = token_flow.platform
+front = authorize_flow.front
 INTAKE = shipped_book().workflows["intake"].scopes or ()
 
 

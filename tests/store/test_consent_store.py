@@ -27,7 +27,7 @@ from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.foundation.kernel.ids import AuthorizationId, ClientId
 from hilum.foundation.kernel.pages import PAGE_BOUND
-from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, eligibility
+from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, running_platform
 from tests.sim.facts import whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
@@ -39,7 +39,7 @@ FEWER = ("patient/Patient.rs",)
 
 @pytest.fixture
 def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with eligibility(uow, clock) as made:
+    with running_platform(uow, clock) as made:
 
         def build() -> None:
             made.add_app("second", made.clients["public"].type)
@@ -113,7 +113,7 @@ def as_person(ground: Platform, verb: Callable[[Context], Any], person: str = "p
     return ground.uow.write_now(verb, actor=own(ground, person), trace=TRACE)
 
 
-def eligibility_of(
+def standing_of(
     ground: Platform, client: str = "public", person: str = "pat", **more: Any
 ) -> Authorization | None:
     return ground.run(
@@ -131,7 +131,7 @@ def test_what_was_agreed_is_found_as_it_was_given(ground: Platform, clock: FakeC
     """C97."""
     made = agree(ground)
 
-    assert eligibility_of(ground) == made
+    assert standing_of(ground) == made
     assert (made.scopes, made.basis, made.patient, made.offline) == (SCOPES, Basis.PERSON, "p1", True)
     assert made.expires_at == clock.now() + LIFETIMES.authorization
     assert ground.events("consent.authorization.record")[0].authorization == made.id
@@ -181,9 +181,7 @@ def test_agreeing_to_something_else_is_an_agreement_of_its_own(
     assert scopes_of(ground, made) == SCOPES
 
 
-def test_a_eligibility_agreement_that_covers_the_request_is_renewed(
-    ground: Platform, clock: FakeClock
-) -> None:
+def test_a_standing_agreement_that_covers_the_request_is_renewed(ground: Platform, clock: FakeClock) -> None:
     made = agree(ground)
     clock.advance(timedelta(days=1))
 
@@ -196,7 +194,7 @@ def test_a_eligibility_agreement_that_covers_the_request_is_renewed(
 @pytest.mark.parametrize(
     "fault", ["wider", "another workflow", "foreign person", "foreign client", "withdrawn", "expired"]
 )
-def test_a_eligibility_agreement_that_does_not_cover_is_not_stretched(
+def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
     ground: Platform, clock: FakeClock, fault: str
 ) -> None:
     made = agree(ground)
@@ -219,9 +217,9 @@ def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock
     made = agree(ground)
 
     clock.advance(LIFETIMES.authorization - timedelta(microseconds=1))
-    assert eligibility_of(ground) == made
+    assert standing_of(ground) == made
     clock.advance(timedelta(microseconds=1))
-    assert eligibility_of(ground) is None
+    assert standing_of(ground) is None
     assert connected(ground) == ()
     found = ground.run(lambda ctx: service.find_authorization(ctx, made.id))
     assert found is not None
@@ -246,7 +244,7 @@ def test_people_are_asked_again_when_the_app_changes_hands(ground: Platform, clo
             ctx, tenant=MERCY, person=made.person, facts=facts(ctx), patient="p1", offline=True, **covering
         )
 
-    assert eligibility_of(ground) == made
+    assert standing_of(ground) == made
     assert ground.run(found) is None
     second = ground.run(again)
     assert second.id != made.id
@@ -256,16 +254,16 @@ def test_people_are_asked_again_when_the_app_changes_hands(ground: Platform, clo
 def test_nobody_finds_anothers_agreement(ground: Platform) -> None:
     agree(ground)
 
-    assert eligibility_of(ground, person="dora") is None
-    assert eligibility_of(ground, client="second") is None
-    assert eligibility_of(ground, patient="p2") is None
-    assert eligibility_of(ground, patient="p1") is not None
+    assert standing_of(ground, person="dora") is None
+    assert standing_of(ground, client="second") is None
+    assert standing_of(ground, patient="p2") is None
+    assert standing_of(ground, patient="p1") is not None
     assert connected(ground, "dora") == ()
     assert connected(ground, tenant=OTHER) == ()
 
 
 def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Platform) -> None:
-    """Security decision 27: a page's bound must not leave eligibility what was withdrawn."""
+    """Security decision 27: a page's bound must not leave running_platform what was withdrawn."""
     made = agree(ground)
     more = [
         replace(made, id=AuthorizationId(f"aut_more{n}"), patient=f"p{n}", created_at=made.created_at)
@@ -360,7 +358,7 @@ def test_agreeing_through_one_client_agrees_to_nothing_for_another(ground: Platf
     """C97: no silent grant."""
     made = agree(ground)
 
-    assert eligibility_of(ground, "other door") is None
+    assert standing_of(ground, "other door") is None
     assert covering(ground, "public") == made.id
     assert covering(ground, "other door") is None
     assert agree(ground, "other door").id != made.id
@@ -505,7 +503,7 @@ def test_narrowing_ends_access_tokens_and_cuts_what_a_refresh_may_bring(ground: 
     narrowed = as_person(ground, lambda ctx: service.narrow(ctx, made.id, FEWER))
 
     assert narrowed.scopes == FEWER
-    assert eligibility_of(ground).scopes == FEWER  # type: ignore[union-attr]
+    assert standing_of(ground).scopes == FEWER  # type: ignore[union-attr]
     assert not lives(ground, minted)
     used = ground.run(lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, once(made.client)))
     assert used.grant.scopes == FEWER
@@ -520,7 +518,7 @@ def test_withdrawn_offline_access_is_not_shown_as_granted(ground: Platform) -> N
     narrowed = as_person(ground, lambda ctx: service.narrow(ctx, made.id, without))
 
     assert not narrowed.offline
-    assert not eligibility_of(ground).offline  # type: ignore[union-attr]
+    assert not standing_of(ground).offline  # type: ignore[union-attr]
 
 
 def test_narrowing_never_adds(ground: Platform) -> None:

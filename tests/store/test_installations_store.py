@@ -24,7 +24,7 @@ from hilum.apps.installations.models import InstallationFacts, InstallOrder, Nar
 from hilum.apps.registry import service as registry
 from hilum.apps.registry import store as registry_store
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Eligibility, Party
+from hilum.authorization.eligibility.models import EligibilityInputs, Party
 from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.controls.switches.models import SwitchIndex
 from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
@@ -51,7 +51,7 @@ def fault(
     party = Party(GENERAL, client.id, client.app, client.version, client.vendor, PersonId("per_1"), role)
     tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
     return eligibility_fault(
-        Eligibility(party, tenant, client, installation, SwitchIndex(), shipped_book()), now
+        EligibilityInputs(party, tenant, client, installation, SwitchIndex(), shipped_book()), now
     )
 
 

@@ -31,8 +31,8 @@ from hilum.apps.registry import routes as registry
 from hilum.apps.registry import service as registered
 from hilum.apps.registry.app_edit_models import AppEditOrder
 from hilum.apps.service_owners import service as service_owners
-from hilum.authorization.authorize import pages as frontchannel_pages
-from hilum.authorization.authorize import routes as frontchannel
+from hilum.authorization.authorize import pages as authorize_pages
+from hilum.authorization.authorize import routes as authorize
 from hilum.authorization.authorize.service import PatientDirectory
 from hilum.authorization.breakglass import pages as breakglass_pages
 from hilum.authorization.breakglass import routes as breakglass
@@ -41,7 +41,7 @@ from hilum.authorization.consent import service as consent
 from hilum.authorization.eligibility.service import is_app_stopped
 from hilum.authorization.launches import routes as launches
 from hilum.authorization.launches.service import count_open
-from hilum.authorization.token import routes as backchannel
+from hilum.authorization.token import routes as token_endpoints
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.approvals import routes as approvals
 from hilum.foundation.actions import routes as actions
@@ -151,7 +151,7 @@ def template_folders() -> list[Path]:
         account_pages.TEMPLATES,
         enrolment_pages.TEMPLATES,
         federation_pages.TEMPLATES,
-        frontchannel_pages.TEMPLATES,
+        authorize_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
         histories_pages.TEMPLATES,
         breakglass_pages.TEMPLATES,
@@ -175,12 +175,12 @@ def callers(
 
 def pages(site: Site) -> list[BaseRoute]:
     """Return the routes of pages and protocol endpoints."""
-    channel = frontchannel.FrontChannel(site.kit, site.directory)
+    channel = authorize.AuthorizeRoutes(site.kit, site.directory)
     site.at_stop.append(channel.record_counts_soon)
     federated = federation_pages.Federated(site.kit, _providers(site), tokens.revoke_person)
     site.at_stop.append(federated.record_counts_soon)
     return [
-        *backchannel.routes(
+        *token_endpoints.routes(
             site.kit,
             site.fetcher,
             registers=site.settings.opens_private_fetches,

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from hilum.apps.deletion_requests import service as deletion_requests
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.launches import service as launches
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.approvals import service as approvals
@@ -48,7 +48,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         controls.settle_expired,
         delete_old_changes,
         partial(tokens.purge, used_kept=settings.keep.used_tokens),
-        frontchannel.purge,
+        authorize.purge,
         signin.purge,
         federation.purge,
         factors.purge,

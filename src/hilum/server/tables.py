@@ -5,7 +5,7 @@ erases or exports a hospital must therefore import this module.
 """
 
 from hilum.apps.service_owners import service as service_owners
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.breakglass import service as breakglass
 from hilum.authorization.consent import service as consent
 from hilum.authorization.launches import service as launches
@@ -33,7 +33,7 @@ MODULES = (
     evidence,
     factors,
     federation,
-    frontchannel,
+    authorize,
     launches,
     service_owners,
     monitoring,

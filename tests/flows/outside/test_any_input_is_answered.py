@@ -144,7 +144,7 @@ def fine(answer: httpx2.Response, sent: bytes) -> None:
     assert "hil_cs_wrong" not in answer.text, where
 
 
-def test_malformed_bodies_at_the_back_channel_get_oauth_errors_and_write_nothing(spare: Running) -> None:
+def test_malformed_bodies_at_the_token_endpoints_get_oauth_errors_and_write_nothing(spare: Running) -> None:
     """Contract, Errors: RFC 6749 section 5.2 in JSON at token, introspect, revoke and register, whoever says they call."""
 
     async def story(outside: Outside) -> None:

@@ -1,8 +1,8 @@
-"""Frontchannel: the authorization endpoint and its pages, which an app reaches through a person's browser.
+"""Authorize: the authorization endpoint and its pages, which an app reaches through a person's browser.
 
 Owns: authorization requests and their pages (return from sign-in, context picker, consent, first-use notice); the connected-apps page;
 authorization codes from issue to redemption; which scopes may be granted.
-Must not know: who redeems a code (backchannel); the gateway; the sandbox; how tokens and authorizations are stored.
+Must not know: who redeems a code (token); the gateway; the sandbox; how tokens and authorizations are stored.
 Public verbs: ``service`` (begin, resume, choose_context, decide; redeem_code; connected_apps, disconnect, narrow_app; purge), ``policy``
 (grantable, disclosed_context, offline_of).
 Invariants:

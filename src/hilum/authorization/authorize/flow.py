@@ -8,7 +8,7 @@ An authorization request, in order (RFC 6749 section 4.1; SMART App Launch 2.2, 
 2. ``advance``, for every page: the request, the client, the session, the person's eligibility, the launch, the scopes; then the next step.
 3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each goes through 2 again.
 4. ``service._issue``: the request is finished, the agreement recorded, and the browser redirected to the app with a code.
-5. The app redeems the code at the token endpoint (``backchannel``), by ``service.redeem_code``.
+5. The app redeems the code at the token endpoint (``token``), by ``service.redeem_code``.
 
 Everything is checked again on every page, so that a switch, an uninstallation or another session takes effect at once.
 """
@@ -34,7 +34,7 @@ from hilum.authorization.authorize.policy import DisplayedError, Redirect, Refus
 from hilum.authorization.consent import service as consent
 from hilum.authorization.consent.models import Authorization
 from hilum.authorization.eligibility import service as eligibility
-from hilum.authorization.eligibility.models import Eligibility
+from hilum.authorization.eligibility.models import EligibilityInputs
 from hilum.authorization.eligibility.policy import (
     LAUNCH_FAULTS,
     NOT_ASKED,
@@ -190,8 +190,8 @@ def eligibility_of(
     *,
     facility: str | None,
     issued_at: datetime | None = None,
-) -> Eligibility:
-    """Read the eligibility of this app here for a person. ``person`` is None before sign-in, ``facility`` until the launch is taken."""
+) -> EligibilityInputs:
+    """Read the eligibility inputs of this app here for a person. ``person`` is None before sign-in, ``facility`` until the launch is taken."""
     return eligibility.of_launch(
         ctx,
         client_context.tenant,
@@ -324,7 +324,7 @@ def _signed_in(ctx: Context, request: AuthorizationRequest, cookie: str) -> tupl
 
 
 def _with_launch(
-    ctx: Context, site: Site, flow_state: FlowState, *, judged: Eligibility
+    ctx: Context, site: Site, flow_state: FlowState, *, judged: EligibilityInputs
 ) -> FlowState | Redirect | RefusedLaunch:
     """Add the launch of a request, which is taken the first time; refuse a launch that has ended or cannot be taken."""
     request, tenant = flow_state.request, flow_state.client_context.tenant
@@ -547,7 +547,7 @@ def _refuse_launch(
     site: Site,
     request: AuthorizationRequest,
     client_context: ClientContext,
-    judged: Eligibility,
+    judged: EligibilityInputs,
     *,
     reason: Reason,
 ) -> Redirect | RefusedLaunch:

@@ -224,7 +224,7 @@ def consent(
     return _render(
         kit,
         request,
-        "frontchannel/consent.html" if asking else "frontchannel/notice.html",
+        "authorize/consent.html" if asking else "authorize/notice.html",
         flow_state,
         fields=fields,
         shown=flow_state.shown,
@@ -305,7 +305,7 @@ def pick_patient(
     return _render(
         kit,
         request,
-        "frontchannel/picker.html",
+        "authorize/picker.html",
         flow_state,
         fields=fields,
         view=view,
@@ -350,7 +350,7 @@ def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fi
     response = _render(
         kit,
         request,
-        "frontchannel/picker.html",
+        "authorize/picker.html",
         flow_state,
         status=status,
         fields=fields,
@@ -382,7 +382,7 @@ def pick_encounter(
     return _render(
         kit,
         request,
-        "frontchannel/encounter.html",
+        "authorize/encounter.html",
         flow_state,
         fields=fields,
         app=flow_state.client_context.app.name,
@@ -406,7 +406,7 @@ def continue_in_window(kit: Kit, request: Request, tenant: Tenant, url: str) -> 
     """Offer to continue in a new window, because sign-in is never framed (clickjacking)."""
     return kit.pages.render(
         request,
-        "frontchannel/window.html",
+        "authorize/window.html",
         frame_ancestors=tenant.ehr_origins,
         tenant=tenant.name,
         url=url,
@@ -423,7 +423,7 @@ def manage(
     """
     return kit.pages.render(
         request,
-        "frontchannel/manage.html",
+        "authorize/manage.html",
         person=listed.person.name,
         tenant=listed.tenant.name,
         brand=_brand(kit, listed.tenant),

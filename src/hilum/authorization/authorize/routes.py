@@ -51,7 +51,7 @@ class BrowserRequest:
     trace: Trace
 
 
-class FrontChannel:
+class AuthorizeRoutes:
     """The endpoints for people's browsers."""
 
     def __init__(self, kit: Kit, directory: PatientDirectory) -> None:

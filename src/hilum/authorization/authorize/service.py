@@ -1,4 +1,4 @@
-"""The front channel's verbs: begin and resume a request, choose its context, decide on consent; codes."""
+"""The authorization endpoint's verbs: begin and resume a request, choose its context, decide on consent; codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.breakglass import policy, service
 from hilum.authorization.breakglass.models import NewUse, Opened, Use, UseQuery
 from hilum.authorization.launches.models import Launch
@@ -37,7 +37,7 @@ Reader = Callable[[AccessQuery], AccessPage]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def pages(kit: Kit, directory: frontchannel.PatientDirectory, reader: Reader) -> list[Route]:
+def pages(kit: Kit, directory: authorize.PatientDirectory, reader: Reader) -> list[Route]:
     """Build the routes of the page. ``directory`` reads who patients are, ``reader`` what apps were answered."""
     page = _Page(kit, directory, reader)
     path = "/t/{tenant}/oauth/manage/break-glass"
@@ -45,7 +45,7 @@ def pages(kit: Kit, directory: frontchannel.PatientDirectory, reader: Reader) ->
 
 
 class _Page:
-    def __init__(self, kit: Kit, directory: frontchannel.PatientDirectory, reader: Reader) -> None:
+    def __init__(self, kit: Kit, directory: authorize.PatientDirectory, reader: Reader) -> None:
         self._kit, self._directory, self._reader = kit, directory, reader
 
     async def show(self, request: Request) -> Response:
@@ -72,7 +72,7 @@ class _Page:
 
     def _carry_out(self, ctx: Context, tenant: TenantId, cookie: str, form: Form) -> bool:
         """Open or end a use; return False if nobody is signed in."""
-        signed_in = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
+        signed_in = authorize.signed_in(ctx, self._kit.urls.site(tenant), cookie)
         if signed_in is None:
             return False
         as_person = ctx.as_actor(actor_of(signed_in.person))
@@ -92,8 +92,8 @@ class _Page:
     async def _shown(self, request: Request, form: Form, error: HilumError | None = None) -> Response:
         tenant, cookie = self._tenant_and_cookie(request)
 
-        def verb(ctx: Context) -> tuple[frontchannel.SignedIn, dict[str, Any]] | None:
-            signed_in = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
+        def verb(ctx: Context) -> tuple[authorize.SignedIn, dict[str, Any]] | None:
+            signed_in = authorize.signed_in(ctx, self._kit.urls.site(tenant), cookie)
             return None if signed_in is None else (signed_in, _page_facts(ctx, signed_in))
 
         found = await self._kit.uow.write(verb, trace=trace_of(request))
@@ -103,10 +103,10 @@ class _Page:
         signed_in, facts = found
         ids = {each.patient for name in ("launches", "open", "waiting") for each in facts[name]}
         now, trace = self._kit.clock.now(), trace_of(request)
-        patients = await frontchannel.read_patients(self._directory, signed_in, ids, now, trace)
+        patients = await authorize.read_patients(self._directory, signed_in, ids, now, trace)
         # By id if the record cannot be read: an emergency does not wait for it.
         called: dict[str, str] = {each: Sentence("patient %(id)s", id=each) for each in ids}
-        called |= {each: frontchannel.label(choice) for each, choice in patients.items()}
+        called |= {each: authorize.label(choice) for each, choice in patients.items()}
         options = [_option(each, facts["names"], called) for each in facts["launches"]]
         if launch and launch not in dict(options):
             # It is over, or another person's: the browser must not offer another patient's in its place.
@@ -133,7 +133,7 @@ class _Page:
             **facts,
         )
 
-    async def _opened(self, request: Request, signed_in: frontchannel.SignedIn, use: Use) -> Opened | None:
+    async def _opened(self, request: Request, signed_in: authorize.SignedIn, use: Use) -> Opened | None:
         """Return what an open use has shown so far; None if that cannot be read now, which must not keep the page shut."""
         verb = partial(service.read_opened, use=use, page=self._reader)
         try:
@@ -157,7 +157,7 @@ class _Page:
         return RedirectResponse(self._kit.urls.signin(tenant, then=then), 303)
 
 
-def _page_facts(ctx: Context, signed_in: frontchannel.SignedIn) -> dict[str, Any]:
+def _page_facts(ctx: Context, signed_in: authorize.SignedIn) -> dict[str, Any]:
     tenant, person = signed_in
     as_person = ctx.as_actor(actor_of(person))
     facts: dict[str, Any] = {"person": person.name, "tenant": tenant.name}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.service import PatientChoice, PatientDirectory, SignedIn
 from hilum.authorization.breakglass import policy, service
 from hilum.authorization.breakglass.models import (
@@ -145,7 +145,7 @@ def api(kit: Kit, directory: PatientDirectory) -> APIRouter:
         """List your open launches of the last 24 hours in which you could break the glass, at most 20, newest first."""
         reader, launches, names = await run_read(kit, request, _openable)
         ids, now = {each.patient for each in launches}, kit.clock.now()
-        patients = await frontchannel.read_patients(directory, reader, ids, now, trace_of(request))
+        patients = await authorize.read_patients(directory, reader, ids, now, trace_of(request))
         return [_launch(each, names[each.client], patients.get(each.patient)) for each in launches]
 
     @router.post("/break-glass", status_code=201, response_model=UseShown, openapi_extra=CLINICIANS)

@@ -2,7 +2,7 @@
 
 The life of an agreement, in order:
 
-1. ``frontchannel`` shows the page; ``policy.choices`` are its checkboxes, ``policy.apply_ticks`` the scopes that the ticks grant.
+1. ``authorize`` shows the page; ``policy.choices`` are its checkboxes, ``policy.apply_ticks`` the scopes that the ticks grant.
 2. ``record_authorization``: a new agreement, or the renewal of one that covers it.
 3. ``withhold``: what was declined is removed from earlier agreements with the app, and from their tokens.
 4. ``find_covering``: the next launch needs no page while an agreement covers it; the token endpoint reads it with ``hold_authorization``.

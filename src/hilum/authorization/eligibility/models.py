@@ -1,4 +1,4 @@
-"""The inputs of the decision about an app's eligibility at a tenant."""
+"""The inputs of the decision whether an app is eligible at a tenant."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,7 +86,7 @@ class Stopped(StrEnum):
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
-class Eligibility:
+class EligibilityInputs:
     """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the rule book there.
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch

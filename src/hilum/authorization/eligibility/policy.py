@@ -17,7 +17,7 @@ from hilum.apps.clients.policy import (
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.installations.policy import is_allowed_at, is_for_role, is_from
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Eligibility, Stopped
+from hilum.authorization.eligibility.models import EligibilityInputs, Stopped
 from hilum.authorization.eligibility.refusals import (
     CATEGORY,
     CERTIFIED_UNTIL,
@@ -58,7 +58,7 @@ ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
 """Clients without a person, and so without a role."""
 
 
-def eligibility_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+def eligibility_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None if it may.
 
     INVARIANT: engaging a switch, or removing any fact, never turns a reason into None.
@@ -77,13 +77,13 @@ def eligibility_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
     )
 
 
-def _suspension(eligibility: Eligibility) -> Reason | None:
+def _suspension(eligibility: EligibilityInputs) -> Reason | None:
     """Judge whether the app is suspended, before any switch: a stop of new launches alone would say that open ones continue."""
     client = eligibility.client
     return None if client is None or client.active else Reason.APP_SUSPENDED
 
 
-def fault_without_app(eligibility: Eligibility, now: datetime) -> Reason | None:
+def fault_without_app(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
     # A switch and an inactive tenant come first, so that a person who is also inactive is refused for what everybody is.
     if not eligibility.person_active:
@@ -91,7 +91,7 @@ def fault_without_app(eligibility: Eligibility, now: datetime) -> Reason | None:
     return _place_fault(eligibility, now)
 
 
-def _place_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+def _place_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     tenant = eligibility.tenant
     # Without any switch, as nearly always, the whole check is this one test.
     if eligibility.switches.kinds and stopped_part(eligibility, now) is not None:
@@ -103,7 +103,7 @@ def _place_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
     return None
 
 
-def _owner_fault(eligibility: Eligibility) -> Reason | None:
+def _owner_fault(eligibility: EligibilityInputs) -> Reason | None:
     """Judge the owner of the tenant: at a vendor's own tenant, other vendors' apps are refused as if it did not exist (C123)."""
     tenant, client = eligibility.tenant, eligibility.client
     if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
@@ -111,7 +111,7 @@ def _owner_fault(eligibility: Eligibility) -> Reason | None:
     return None if is_open_to(tenant, eligibility.acting.vendor) else Reason.TENANT_MISMATCH
 
 
-def stopped_part(eligibility: Eligibility, now: datetime) -> Stopped | None:
+def stopped_part(eligibility: EligibilityInputs, now: datetime) -> Stopped | None:
     """Return the part of an app's request that a switch stops; None if no switch stops any of it."""
     index, issued_at, subjects = eligibility.switches, eligibility.issued_at, _subjects(eligibility)
     if any(stopped_by(index, each, now=now, issued_at=issued_at) is not None for each in subjects):
@@ -130,7 +130,7 @@ def stopped_part(eligibility: Eligibility, now: datetime) -> Stopped | None:
     return Stopped.SCOPES if needed and all(stops(text, type_) for text in needed) else None
 
 
-def _subjects(eligibility: Eligibility) -> list[Subject]:
+def _subjects(eligibility: EligibilityInputs) -> list[Subject]:
     """Return the subjects of switches: the version that a token was issued for, and the one that its client has adopted since."""
     acting, client, type_ = eligibility.acting, eligibility.client, eligibility.resource_type
     # A switch on a version also stops tokens of the version before it, once the client has moved on.
@@ -141,7 +141,7 @@ def _subjects(eligibility: Eligibility) -> list[Subject]:
     ]
 
 
-def stops_of(eligibility: Eligibility, now: datetime) -> tuple[Switch, ...]:
+def stops_of(eligibility: EligibilityInputs, now: datetime) -> tuple[Switch, ...]:
     """Return the switches that stop a launch now; empty if they have been released since."""
     # Without issued_at: the page words a stop that is engaged now differently from one that has ended.
     subjects = _subjects(eligibility)
@@ -151,7 +151,9 @@ def stops_of(eligibility: Eligibility, now: datetime) -> tuple[Switch, ...]:
     return tuple(found.values())
 
 
-def refusal_of(eligibility: Eligibility, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
+def refusal_of(
+    eligibility: EligibilityInputs, reason: Reason | str, now: datetime, *, tenant: str = ""
+) -> Refused:
     """Return the explanation of a refusal for the person who launched; ``tenant``: the hospital's name (C216)."""
     stops, until, variant = stops_of(eligibility, now), None, ""
     client, installation = eligibility.client, eligibility.installation
@@ -199,7 +201,7 @@ def in_words(
     return refusal
 
 
-def _app_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+def _app_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     acting, client = eligibility.acting, eligibility.client
     # A client's facts and a token are read at different moments; facts of another client would be judged as its own.
     if client is None or client.id != acting.client or client.app != acting.app:
@@ -220,7 +222,7 @@ def _app_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
     return _beginning_fault(eligibility, client, now)
 
 
-def _beginning_fault(eligibility: Eligibility, client: ClientFacts, now: datetime) -> Reason | None:
+def _beginning_fault(eligibility: EligibilityInputs, client: ClientFacts, now: datetime) -> Reason | None:
     """Judge what a beginning needs: agreements of vendor and hospital (C189), and a service owner for a backend service."""
     installation, role = eligibility.installation, eligibility.acting.role
     if not eligibility.begins or installation is None:
@@ -240,7 +242,7 @@ def _beginning_fault(eligibility: Eligibility, client: ClientFacts, now: datetim
     return None if answered else Reason.APPROVER_MISSING
 
 
-def _network_fault(eligibility: Eligibility) -> Reason | None:
+def _network_fault(eligibility: EligibilityInputs) -> Reason | None:
     """Judge the address that a backend service comes from, where the hospital has pinned it to networks (C213)."""
     client, installation, source = eligibility.client, eligibility.installation, eligibility.source
     if source is None or installation is None or not installation.networks:
@@ -251,7 +253,7 @@ def _network_fault(eligibility: Eligibility) -> Reason | None:
     return Reason.NETWORK_NOT_ALLOWED
 
 
-def _facility_fault(eligibility: Eligibility) -> Reason | None:
+def _facility_fault(eligibility: EligibilityInputs) -> Reason | None:
     """Judge the facility of a launch: it is in use, and the hospital has not limited the app to others or denied it there (C38, C146)."""
     facility, installation = eligibility.acting.facility, eligibility.installation
     # None: no launch was taken yet, and the page asks again once one was. A hospital's own EHR has no installation.
@@ -263,11 +265,11 @@ def _facility_fault(eligibility: Eligibility) -> Reason | None:
     return None
 
 
-def _person_fault(eligibility: Eligibility) -> Reason | None:
+def _person_fault(eligibility: EligibilityInputs) -> Reason | None:
     client, installation, role = eligibility.client, eligibility.installation, eligibility.acting.role
     if not eligibility.person_active:
         return Reason.PERSON_INACTIVE
-    # None: nobody has signed in yet. The page asks for eligibility again once somebody has.
+    # None: nobody has signed in yet. The page judges eligibility again once somebody has.
     if role is None or (client is not None and client.type in ACTS_ALONE):
         return None
     if installation is None or not is_for_role(installation, role):
@@ -275,7 +277,7 @@ def _person_fault(eligibility: Eligibility) -> Reason | None:
     return None
 
 
-def _workflow_fault(eligibility: Eligibility, now: datetime) -> Reason | None:
+def _workflow_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     """Judge the workflow of an agreement. Those from before there were workflows, and launches that state none, have none (C190)."""
     workflow, client = eligibility.acting.workflow, eligibility.client
     if not workflow or client is None or workflow in workflows_allowed(eligibility.book, client, now):

@@ -1,4 +1,4 @@
-"""Read the eligibility of an app from the database, for entry points that write in the same transaction."""
+"""Read the eligibility inputs of an app from the database, for entry points that write in the same transaction."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +10,7 @@ from hilum.apps.clients.policy import workflows_allowed
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry import service as registry
-from hilum.authorization.eligibility.models import Acting, Eligibility, Party
+from hilum.authorization.eligibility.models import Acting, EligibilityInputs, Party
 from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import Subject, SwitchIndex, Target, TargetKind
 from hilum.controls.switches.policy import stop_among, targets_of
@@ -30,8 +30,8 @@ def read(
     *,
     issued_at: datetime | None = None,
     facility: str | None = "",
-) -> Eligibility:
-    """Read the eligibility of a launch of a client at a tenant by a person, from a facility. See ``Party.facility``."""
+) -> EligibilityInputs:
+    """Read the eligibility inputs of a launch of a client at a tenant by a person, from a facility. See ``Party.facility``."""
     # From rows in the caller's transaction: what is written after this judgement rests on the same state.
     facts = clients.client_facts(ctx, client)
     installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
@@ -48,8 +48,8 @@ def of_launch(
     *,
     issued_at: datetime | None = None,
     facility: str | None = "",
-) -> Eligibility:
-    """Build the eligibility of a launch from facts already read. ``person`` is None before sign-in.
+) -> EligibilityInputs:
+    """Build the eligibility inputs of a launch from facts already read. ``person`` is None before sign-in.
 
     ``issued_at``: when the launch or authorization request was created.
     """
@@ -65,7 +65,7 @@ def of_launch(
     acting = (
         replace(acting, role=None) if person is None else replace(acting, person=person.id, role=person.role)
     )
-    return Eligibility(
+    return EligibilityInputs(
         acting,
         tenant,
         client,
@@ -82,16 +82,16 @@ def of_launch(
     )
 
 
-def at_facility(ctx: Context, judged: Eligibility, facility: str) -> Eligibility:
-    """Return an eligibility with the facility of its launch, which was not known before the launch was taken."""
+def at_facility(ctx: Context, judged: EligibilityInputs, facility: str) -> EligibilityInputs:
+    """Return the inputs with the facility of its launch, which was not known before the launch was taken."""
     acting = judged.acting
     assert isinstance(acting, Party), "a launch has no token yet"
     is_open_there = is_open(ctx, acting.tenant, facility)
     return replace(judged, acting=replace(acting, facility=facility), facility_open=is_open_there)
 
 
-def for_task(judged: Eligibility, intent: str, placement: str, now: datetime) -> Eligibility:
-    """Return an eligibility with the workflow of its launch, so that one that is not approved is refused before anybody waits for it (C190)."""
+def for_task(judged: EligibilityInputs, intent: str, placement: str, now: datetime) -> EligibilityInputs:
+    """Return the inputs with the workflow of its launch, so that one that is not approved is refused before anybody waits for it (C190)."""
     acting = judged.acting
     assert isinstance(acting, Party), "a launch has no token yet"
     if judged.client is None:
@@ -111,11 +111,11 @@ def is_open(ctx: Context, tenant: TenantId, facility: str | None) -> bool:
     return found is not None and found.is_open and found.tenant == tenant
 
 
-def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Eligibility:
-    """Read the eligibility of a client that acts without a person, with a token."""
+def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> EligibilityInputs:
+    """Read the eligibility inputs of a client that acts without a person, with a token."""
     # No person, so no role; `launching` stays False, since a token that was issued before NO_NEW_LAUNCHES keeps working.
     client = clients.client_facts(ctx, token.client)
-    return Eligibility(
+    return EligibilityInputs(
         token,
         identity.find_tenant(ctx, token.tenant),
         client,

@@ -24,7 +24,7 @@ from hilum.apps.clients.models import Client, ClientType
 from hilum.apps.installations import service as installations
 from hilum.apps.registry import service as registry
 from hilum.authorization.eligibility import service as eligibility
-from hilum.authorization.eligibility.models import Acting, Eligibility
+from hilum.authorization.eligibility.models import Acting, EligibilityInputs
 from hilum.authorization.eligibility.policy import (
     ACTS_ALONE,
     EHR_STOPPED,
@@ -188,7 +188,7 @@ def _installed(ctx: Context, tenant: TenantId, person: Person | None) -> list[Cl
     ][:AVAILABILITY_BOUND]
 
 
-def _available(ctx: Context, client: ClientId, judged: Eligibility) -> Availability:
+def _available(ctx: Context, client: ClientId, judged: EligibilityInputs) -> Availability:
     # Backend services, EHRs and resource servers cannot be launched.
     if judged.client is not None and judged.client.type in ACTS_ALONE:
         return Availability(client, "client_not_launchable", "This client is not an app that people open.")
@@ -202,12 +202,12 @@ def _available(ctx: Context, client: ClientId, judged: Eligibility) -> Availabil
     return Availability(client, reason or "", detail, app.id, logo, app.name, app.description)
 
 
-def _refusal(ctx: Context, judged: Eligibility, reason: str) -> Refused:
+def _refusal(ctx: Context, judged: EligibilityInputs, reason: str) -> Refused:
     tenant = identity.find_tenant(ctx, judged.acting.tenant)
     return refusal_of(judged, reason, ctx.now, tenant="" if tenant is None else tenant.name)
 
 
-def _refused(ctx: Context, judged: Eligibility, placement: str, book: Book) -> Refused | None:
+def _refused(ctx: Context, judged: EligibilityInputs, placement: str, book: Book) -> Refused | None:
     """Return why an app may not be opened from a placement; None if it may."""
     if reason := eligibility_fault(judged, ctx.now):
         return _refusal(ctx, judged, reason)
@@ -255,7 +255,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     judged = eligibility.read(
         ctx, tenant, launch.client, person, issued_at=launch.created_at, facility=launch.facility
     )
-    _require_eligibility(ctx, launch, judged, "launches.launch.begin")
+    _require_eligible(ctx, launch, judged, "launches.launch.begin")
     # Only after the eligibility was judged, because a refusal commits and must not leave a session.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.LAUNCHES.change(ctx.tx, {"session": session.id}, id=launch.id)
@@ -275,10 +275,10 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     _record_refused(ctx, launch, "launches.launch.begin", reason)
 
 
-def take(ctx: Context, handle: str, judged: Eligibility) -> Launch:
+def take(ctx: Context, handle: str, judged: EligibilityInputs) -> Launch:
     """Take a launch for an authorization request: once, by the client and the person for whom it was opened (C27).
 
-    ``judged``: the eligibility of the authorization request, with its tenant, client and person. An attempt by any other client or person is
+    ``judged``: the eligibility inputs of the authorization request, with its tenant, client and person. An attempt by any other client or person is
     recorded as a security event and ends the launch, because the handle has leaked. Raises NotPermitted (another person, client or tenant;
     or the app may not act now, or was stopped since the launch was opened), NotFound (unknown; used, expired or ended).
     """
@@ -291,9 +291,7 @@ def take(ctx: Context, handle: str, judged: Eligibility) -> Launch:
             # By the time at which it was opened: a launch from before a full stop stays invalid after it. The
             # launch is used up even if this refuses it.
             judged = eligibility.at_facility(ctx, judged, found.facility)
-            _require_eligibility(
-                ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take"
-            )
+            _require_eligible(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
             context = [name for name in ("patient", "encounter") if getattr(found, name)]
             audit.record(ctx, _event(found, "launches.launch.take", context=context))
             return found
@@ -312,7 +310,7 @@ def take(ctx: Context, handle: str, judged: Eligibility) -> Launch:
     raise NotFound(LAUNCH_OVER, "This launch has been used or has expired. Open the app from the EHR again.")
 
 
-def _require_eligibility(ctx: Context, found: Launch, judged: Eligibility, action: str) -> None:
+def _require_eligible(ctx: Context, found: Launch, judged: EligibilityInputs, action: str) -> None:
     """Refuse and record a launch whose app, person or EHR may not act here now. Raises NotPermitted.
 
     The EHR is judged too, because it vouches for the person: a stop on it also stops the launches that it opened.

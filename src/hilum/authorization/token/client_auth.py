@@ -1,4 +1,4 @@
-"""Client authentication at the back channel: read the credentials presented and validate assertions. Pure.
+"""Client authentication at the token endpoint: read the credentials presented and validate assertions. Pure.
 
 Source: RFC 6749 section 2.3; RFC 7521 section 4.2; RFC 7523 section 3; SMART App Launch 2.2, client-confidential-asymmetric.
 """
@@ -59,7 +59,7 @@ METHOD_OF: Mapping[ClientType, Method] = {
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The credentials in a request, not yet verified. ``secret`` and ``assertion`` never leave the back channel.
+    """The credentials in a request, not yet verified. ``secret`` and ``assertion`` never leave the token endpoint.
 
     ``decoded``: header and claims of the assertion.
     """

@@ -17,7 +17,7 @@ from hilum.apps.installations.models import InstallationFacts
 from hilum.authorization.authorize.policy import disclosed_context, grantable, is_useful
 from hilum.authorization.consent.models import Authorization, End
 from hilum.authorization.consent.policy import CLASS_ENDS, end_of, family_ends
-from hilum.authorization.eligibility.models import Eligibility
+from hilum.authorization.eligibility.models import EligibilityInputs
 from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.tokens.models import AccessToken, Grant, RefreshToken, TokenFamily
 from hilum.controls.switches.models import Subject, SwitchIndex
@@ -219,7 +219,7 @@ class GrantState:
     depends on has ended.
     """
 
-    eligibility: Eligibility
+    eligibility: EligibilityInputs
     person: Person | None
     authorization: Authorization | None
     session_over: bool

@@ -1,4 +1,4 @@
-"""Routes of the back channel and of the public documents: token, introspect, revoke, register, keys, style, discovery."""
+"""Routes of the token endpoint and of the public documents: token, introspect, revoke, register, keys, style, discovery."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from hilum.authorization.token import cached_facts, discovery
 from hilum.authorization.token.keysets import KeySets
-from hilum.authorization.token.token_endpoint import BackChannel
+from hilum.authorization.token.token_endpoint import TokenEndpoint
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.fetch import SafeFetcher
 from hilum.foundation.kernel.errors import NotFound, Unavailable
@@ -41,7 +41,7 @@ def routes(
     ``registers``: dynamic registration is open, which it is only in a plain sandbox. ``at_stop`` registers a callback to run before
     the process stops; it records the refusals counted so far.
     """
-    back = BackChannel(kit, KeySets(fetcher, kit.clock), registers=registers)
+    back = TokenEndpoint(kit, KeySets(fetcher, kit.clock), registers=registers)
     at_stop(back.record_counts_soon)
     documents = Documents(kit, registers=registers)
     posts: dict[str, Handler] = {

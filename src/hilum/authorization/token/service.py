@@ -1,4 +1,4 @@
-"""The back channel's verbs: authenticate a client, and exchange a grant for tokens.
+"""The token endpoint's verbs: authenticate a client, and exchange a grant for tokens.
 
 The route parses the request and does everything that needs the network (``token_endpoint``, which has the map of a token request). Then, in
 one transaction:
@@ -24,11 +24,11 @@ from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import policy as clients_policy
 from hilum.apps.clients.models import PLATFORM_PEERS, Client, ClientType
 from hilum.apps.service_owners import service as service_owners
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.models import Code
 from hilum.authorization.authorize.policy import offline_of
 from hilum.authorization.consent import service as consent
-from hilum.authorization.eligibility.models import Eligibility, Party
+from hilum.authorization.eligibility.models import EligibilityInputs, Party
 from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch
@@ -61,7 +61,7 @@ from hilum.review.certification_runs import service as evidence
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client at the back channel, as far as the route can verify it before the transaction.
+    """A client at the token endpoint, as far as the route can verify it before the transaction.
 
     ``assertion``: its signature and claims were verified with the keys of ``proved_with``. ``replaced``: each ``kid`` of its key set whose
     material changed. ``recorded``: whether a refusal gets an audit record of its own, because its address has had few lately.
@@ -188,7 +188,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     # The code is used up before anything else is judged, so that after a wrong verifier or a stop it cannot be
     # tried again (ADR 163).
     cause = tokens_policy.cause_of(request.code, request.redirect_uri, request.verifier)
-    code = frontchannel.redeem_code(
+    code = authorize.redeem_code(
         ctx,
         request.code,
         _exchange(site, client, cause),
@@ -288,7 +288,7 @@ def caller_fault(
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    eligibility = Eligibility(
+    eligibility = EligibilityInputs(
         acting, _require_tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book
     )
     eligibility.source = ctx.trace.source
@@ -371,7 +371,7 @@ def load_state(
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
     book = policies.current(ctx).book_at(grant.tenant, ctx.now, grant.app)
-    eligibility = Eligibility(
+    eligibility = EligibilityInputs(
         grant,
         _require_tenant(ctx, site),
         cached_facts.client_facts(ctx, grant.client),
@@ -491,7 +491,7 @@ def record_early_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotP
 
 
 def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
-    """Record a refusal of the back channel, unless it is only counted. Its ``detail`` must contain no secret."""
+    """Record a refusal of the token endpoint, unless it is only counted. Its ``detail`` must contain no secret."""
     if not caller.recorded:
         return
     client = cached_facts.find_client(ctx, caller.presented.client)

@@ -1,4 +1,4 @@
-"""The HTTP side of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
+"""The HTTP side of the token endpoint: parse and verify the client's assertion, run one verb in a transaction, render the response.
 
 A token request, in order:
 
@@ -84,7 +84,7 @@ class TooManyFailures(HilumError):
         self.wait_s = wait_s
 
 
-class BackChannel:
+class TokenEndpoint:
     """The endpoints that clients call without a browser."""
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
@@ -373,7 +373,7 @@ def _required_token(form: Parameters) -> str:
 
 
 def _render(error: HilumError, *, basic: bool) -> Reply:
-    """Return status, body and headers for an error; the only place where the back channel maps errors to HTTP."""
+    """Return status, body and headers for an error; the only place where the token endpoint maps errors to HTTP."""
     code, headers = error.code, {}
     if isinstance(error, TooManyFailures):
         status, headers = 429, {"Retry-After": str(math.ceil(error.wait_s))}

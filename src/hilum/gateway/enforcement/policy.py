@@ -11,7 +11,7 @@ from typing import Any
 
 from hilum.authorization.breakglass.models import BrokenGlass
 from hilum.authorization.breakglass.policy import in_effect
-from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, Eligibility, Stopped
+from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, EligibilityInputs, Stopped
 from hilum.authorization.eligibility.policy import eligibility_fault, fault_without_app, stopped_part
 from hilum.authorization.tokens import policy as tokens
 from hilum.authorization.tokens.models import AccessToken
@@ -48,7 +48,7 @@ from hilum.identity.people.models import MovedReads
 from hilum.identity.people.policy import holds_lost_chart
 from hilum.policy.matrix.policy import notice_headers, notice_of, retirement
 
-_ELIGIBILITY = {reason: Deny(reason, meaning_of(reason)) for reason in ELIGIBILITY_REASONS}
+_INELIGIBLE = {reason: Deny(reason, meaning_of(reason)) for reason in ELIGIBILITY_REASONS}
 _STOPPED: dict[Stopped | None, Deny] = {
     Stopped.WRITES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write."),
     Stopped.SCOPES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this."),
@@ -177,7 +177,7 @@ def _eligibility_fault(
 ) -> Deny | None:
     """Return why an app may not act here now. ``letter`` 0: whatever it asks for."""
     token, identity = grant.token, snapshot.identity
-    eligibility = Eligibility(
+    eligibility = EligibilityInputs(
         token,
         identity.tenants.get(incoming.tenant),
         grant.client,
@@ -199,7 +199,7 @@ def _eligibility_fault(
     if reason is None:
         return None
     stopped = stopped_part(eligibility, now) if reason is Reason.SWITCH_ENGAGED else None
-    return _STOPPED.get(stopped) or _ELIGIBILITY[reason]
+    return _STOPPED.get(stopped) or _INELIGIBLE[reason]
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.consent import policy as consent_policy
 from hilum.authorization.consent import service as consent
 from hilum.foundation.infra.context import Context
@@ -90,7 +90,7 @@ class _HistoryPage:
             raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
         site = self._kit.urls.site(TenantId(tenant))
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
-        verb = partial(frontchannel.signed_in, site=site, cookie=cookie)
+        verb = partial(authorize.signed_in, site=site, cookie=cookie)
         found = await self._kit.uow.write(verb, trace=trace_of(request))
         back = path_of(self._kit.urls.manage(tenant))
         return found or RedirectResponse(self._kit.urls.signin(tenant, then=back), 303)

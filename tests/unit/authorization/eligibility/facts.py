@@ -1,4 +1,4 @@
-"""An app in good eligibility, and the facts of which each takes that away, by reason."""
+"""An eligible app, and the facts each of which makes it ineligible, by reason."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from hilum.apps.clients.models import ClientFacts, ClientType
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import Eligibility, Party
+from hilum.authorization.eligibility.models import EligibilityInputs, Party
 from hilum.controls.switches import policy as controls
 from hilum.controls.switches.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.foundation.kernel.decision import Reason
@@ -58,7 +58,7 @@ def with_agreements(book: Book, *kinds: str) -> Book:
 
 
 NEEDY = with_agreements(shipped_book(), "business_associate")
-GOOD = Eligibility(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
+GOOD = EligibilityInputs(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
 
 
 def switch(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP, **change: Any) -> Switch:
@@ -75,10 +75,10 @@ def ended(kind: TargetKind, key: str = "") -> SwitchIndex:
 
 
 Change = dict[str, Any]
-"""Members of Eligibility, of its client (``client.``), of its installation (``installation.``), or of who acts (``acting.``)."""
+"""Fields of EligibilityInputs, of its client (``client.``), of its installation (``installation.``), or of who acts (``acting.``)."""
 
 
-def changed(eligibility: Eligibility, change: Change) -> Eligibility:
+def changed(eligibility: EligibilityInputs, change: Change) -> EligibilityInputs:
     own = {name: value for name, value in change.items() if "." not in name}
     for part in ("client", "installation", "acting"):
         held: Any = getattr(eligibility, part)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hilum.apps.clients.models import ClientType
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
-from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, Eligibility, Stopped
+from hilum.authorization.eligibility.models import ELIGIBILITY_REASONS, EligibilityInputs, Stopped
 from hilum.authorization.eligibility.policy import (
     EHR_STOPPED,
     eligibility_fault,
@@ -97,7 +97,7 @@ HARMLESS: list[Change] = [
 ]
 
 
-def test_an_app_in_good_eligibility_may_act() -> None:
+def test_an_eligible_app_may_act() -> None:
     assert eligibility_fault(GOOD, NOW) is None
 
 
@@ -363,7 +363,7 @@ ANY_CHANGE = st.sampled_from([change for changes in FAULTS.values() for change i
 
 
 @st.composite
-def eligibilities(draw: st.DrawFn) -> Eligibility:
+def eligibilities(draw: st.DrawFn) -> EligibilityInputs:
     made = GOOD
     for change in draw(st.lists(ANY_CHANGE, max_size=3)):
         made = changed(made, change)
@@ -380,7 +380,7 @@ def eligibilities(draw: st.DrawFn) -> Eligibility:
 @settings(max_examples=effort(50, 3_000), deadline=None)
 @given(eligibilities(), SWITCHES)
 def test_engaging_a_switch_never_turns_a_refusal_into_a_permit(
-    eligibility: Eligibility, engaged: Switch
+    eligibility: EligibilityInputs, engaged: Switch
 ) -> None:
     """C140; security decision 8."""
     held = [each for found in eligibility.switches.engaged.values() for each in found]
@@ -414,7 +414,7 @@ TAKEN: list[Change] = [
 @settings(max_examples=effort(50, 3_000), deadline=None)
 @given(eligibilities(), st.lists(st.sampled_from(TAKEN), min_size=1, max_size=3))
 def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
-    eligibility: Eligibility, taken: list[Change]
+    eligibility: EligibilityInputs, taken: list[Change]
 ) -> None:
     """C146: an installation that is removed, a certification that is withdrawn, an account that is closed."""
     less = eligibility
@@ -425,7 +425,7 @@ def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
         assert eligibility_fault(less, NOW) is not None
 
 
-def refused(eligibility: Eligibility, reason: Reason) -> Refused:
+def refused(eligibility: EligibilityInputs, reason: Reason) -> Refused:
     return refusal_of(eligibility, reason, NOW, tenant="General")
 
 
@@ -541,7 +541,7 @@ def test_a_stop_that_ended_since_is_none_that_stands() -> None:
     assert "ask " not in refused(before, Reason.SWITCH_ENGAGED).detail.lower()
 
 
-def test_every_reason_of_eligibility_has_its_row_and_none_is_for_another() -> None:
+def test_every_reason_of_ineligibility_has_its_row_and_none_is_for_another() -> None:
     assert {reason for reason, _ in TABLE} == {*ELIGIBILITY_REASONS, EHR_STOPPED, *LAUNCH_FAULTS}
 
 

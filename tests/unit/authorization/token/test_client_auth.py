@@ -1,4 +1,4 @@
-"""How a client presents itself at the back channel: by one method, which says whose credentials they are (C50)."""
+"""How a client presents itself at the token endpoint: by one method, which says whose credentials they are (C50)."""
 
 from base64 import b64encode
 

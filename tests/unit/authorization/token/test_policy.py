@@ -11,7 +11,7 @@ from hilum.apps.clients.models import Client, ClientFacts, ClientType, Deploymen
 from hilum.apps.installations.models import InstallationFacts
 from hilum.apps.registry.models import Environment
 from hilum.authorization.consent.models import Authorization, Basis
-from hilum.authorization.eligibility.models import Eligibility
+from hilum.authorization.eligibility.models import EligibilityInputs
 from hilum.authorization.token import policy
 from hilum.authorization.token.policy import GRANTS_OF, GrantState, GrantType
 from hilum.authorization.tokens.models import Grant
@@ -60,7 +60,7 @@ GRANT = Grant(
     authorization=AuthorizationId("au"),
 )
 GOOD = GrantState(
-    eligibility=Eligibility(
+    eligibility=EligibilityInputs(
         GRANT,
         Tenant(MERCY, "Mercy", UpstreamRef(UpstreamKind.EMBEDDED)),
         ClientFacts(

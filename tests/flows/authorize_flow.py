@@ -1,4 +1,4 @@
-"""A platform with its front channel too: browsers with cookies, sign-in pages, an EHR, and records to pick from."""
+"""A platform with its authorization endpoint too: browsers with cookies, sign-in pages, an EHR, and records to pick from."""
 
 import html
 import re
@@ -48,7 +48,8 @@ from hilum.records.audit.models import Access, AccessQuery
 from hilum.records.keys.live import vault
 from hilum.server import mounts
 from hilum_ehr.sandbox.faults import FaultBook, with_faults
-from tests.flows.back_channel import (
+from tests.flows.gateway_ground import Answer, call
+from tests.flows.token_flow import (
     BASE,
     MERCY,
     REDIRECT,
@@ -58,7 +59,6 @@ from tests.flows.back_channel import (
     Platform,
     furnish_platform,
 )
-from tests.flows.gateway_ground import Answer, call
 from tests.sim import site_client
 from tests.sim.browser import Form, form_with
 from tests.sim.fhir_files import fhir_server
@@ -166,7 +166,7 @@ class Front(Platform):
     def give_password(self, person: str) -> None:
         self.run(lambda ctx: signin.set_password(ctx, self.people[person].id, DIGEST))
 
-    def open_launch(  # type: ignore[override]  # the front channel has the EHR's door instead of a row
+    def open_launch(  # type: ignore[override]  # the authorization endpoint has the EHR's door instead of a row
         self, person: str = "dora", client: str = "web", **more: Any
     ) -> OpenedLaunch:
         """Open a launch as the tenant's EHR; ``handle`` is what the app gets."""
@@ -378,7 +378,7 @@ def eligibility(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Fro
             gateway=Gateway(enforcer, Batches(enforcer, clock, uow.ids)),
             faults=faults,
         )
-        furnish("front channel", uow, made, REMEMBERED, lambda: furnish_front(made))
+        furnish("authorization endpoint", uow, made, REMEMBERED, lambda: furnish_front(made))
         yield made
     keeper.stop()
     journal.close()

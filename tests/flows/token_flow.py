@@ -1,4 +1,4 @@
-"""A platform with a back channel: two hospitals, one client of each kind, and codes as the front channel issues them."""
+"""A platform with a token endpoint: two hospitals, one client of each kind, and codes as the authorization endpoint issues them."""
 
 import base64
 import hashlib
@@ -33,10 +33,10 @@ from hilum.authorization.authorize.models import CODE_LIFE, CODE_PREFIX, Code
 from hilum.authorization.authorize.policy import offline_of
 from hilum.authorization.consent import service as consent
 from hilum.authorization.consent.models import Basis
-from hilum.authorization.eligibility import service as eligibilities
+from hilum.authorization.eligibility import service as eligibility
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch, LaunchOrder
-from hilum.authorization.token import routes as backchannel
+from hilum.authorization.token import routes as token_endpoints
 from hilum.authorization.token.client_auth import ASSERTION_TYPE
 from hilum.authorization.tokens import service as tokens
 from hilum.authorization.tokens import store as tokens_store
@@ -103,7 +103,7 @@ UNDECLARED = NewVersion("1.0")
 
 @dataclass
 class Platform:
-    """``http`` speaks to the back channel; ``run`` runs a verb as the platform itself."""
+    """``http`` speaks to the token endpoint; ``run`` runs a verb as the platform itself."""
 
     uow: UnitOfWork
     clock: FakeClock
@@ -191,7 +191,7 @@ class Platform:
         self.people[username] = self.run(lambda ctx: identity.add_person(ctx, order))
         return self.people[username]
 
-    # --- what the front channel does ------------------------------------------------------------------------------------------
+    # --- what the authorization endpoint does ------------------------------------------------------------------------------------------
 
     def code(
         self,
@@ -204,7 +204,7 @@ class Platform:
         session: str = "",
         **grant: Any,
     ) -> str:
-        """Issue a code as the front channel does, once the person agreed."""
+        """Issue a code as the authorization endpoint does, once the person agreed."""
         who, what = self.people[person], self.clients[client]
         secret = CODE_PREFIX + self.uow.ids.secret()
         session = session or self.begin_session(person)
@@ -296,7 +296,7 @@ class Platform:
         return str(self.run(lambda ctx: signin.begin_session(ctx, self.people[person], "password"))[0].id)
 
     def open_launch(self, client: str = "public", person: str = "dora") -> LaunchId:
-        """Open a launch as the hospital's EHR does, and take it as the front channel does."""
+        """Open a launch as the hospital's EHR does, and take it as the authorization endpoint does."""
         order = LaunchOrder(self.clients[client].id, person, "p1", "e1", intent="reconcile")
         handle = self.as_ehr(lambda ctx: launches.open_launch(ctx, order)).handle
         return self.take(handle, client, person).id
@@ -304,7 +304,7 @@ class Platform:
     def take(
         self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
     ) -> Launch:
-        """Take a launch as an authorization request does that found its eligibility good."""
+        """Take a launch as an authorization request does that found it eligible."""
         return self.run(self.taking(handle, client, person, tenant))
 
     def taking(
@@ -314,7 +314,7 @@ class Platform:
 
         def verb(ctx: Context) -> Launch:
             found = identity.get_person(ctx, by)
-            return launches.take(ctx, handle, eligibilities.read(ctx, tenant, who, found))
+            return launches.take(ctx, handle, eligibility.read(ctx, tenant, who, found))
 
         return verb
 
@@ -450,18 +450,18 @@ def refused(answer: Any, code: str, status: int = 400) -> str:
 
 
 @contextmanager
-def eligibility(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
+def running_platform(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
 
     async def nobody(_: object) -> Any:
-        raise AssertionError("the back channel asks for no API token")
+        raise AssertionError("the token endpoint asks for no API token")
 
     kit = Kit(uow, clock, uow.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
-    app = Starlette(routes=backchannel.routes(kit, fetcher, registers=registers))
+    app = Starlette(routes=token_endpoints.routes(kit, fetcher, registers=registers))
     with SiteClient(app, base_url=BASE) as http:
         platform = Platform(uow, clock, urls, http, fetcher)
-        furnish("back channel", uow, platform, REMEMBERED, lambda: furnish_platform(platform))
+        furnish("token endpoint", uow, platform, REMEMBERED, lambda: furnish_platform(platform))
         yield platform
 
 
@@ -492,5 +492,5 @@ def furnish_platform(platform: Platform) -> None:
 
 @pytest.fixture
 def platform(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with eligibility(sqlite_uow, clock) as made:
+    with running_platform(sqlite_uow, clock) as made:
         yield made

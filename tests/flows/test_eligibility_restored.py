@@ -1,4 +1,4 @@
-"""What takes an app's eligibility away and gives it back revives nothing that was issued before (security decision 8; C71, C140, C146)."""
+"""What makes an app ineligible and eligible again revives nothing that was issued before (security decision 8; C71, C140, C146)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,13 +25,13 @@ from hilum.foundation.kernel.ids import AppId, TenantId
 from hilum.foundation.web.kit import Kit
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import TenantChange
-from tests.flows import back_channel
-from tests.flows.back_channel import BASE, MERCY, Platform, refused
+from tests.flows import token_flow
 from tests.flows.gateway_ground import GENERAL, Ground, Play
+from tests.flows.token_flow import BASE, MERCY, Platform, refused
 from tests.sim.proofs import all_proved
 from tests.sim.site_client import SiteClient
 
-platform = back_channel.platform
+platform = token_flow.platform
 ROLES = frozenset({"physician", "nurse", "patient"})
 YEAR = timedelta(days=365)
 Step = Callable[[Context, Client, TenantId], Any]
@@ -155,7 +155,7 @@ def taken(platform: Platform, handle: str) -> Any:
 
 
 @pytest.mark.parametrize("case", UNBROKEN)
-def test_what_was_issued_lives_on_while_the_eligibility_is_unbroken(platform: Platform, case: str) -> None:
+def test_what_was_issued_lives_on_while_the_app_stays_eligible(platform: Platform, case: str) -> None:
     """C5: an update or a renewal signs nobody out."""
     earned, code = platform.earn(), platform.code()
 
@@ -191,7 +191,7 @@ def test_a_certification_that_ran_out_and_is_given_again_revives_nothing(platfor
 
 
 def test_a_lapsed_app_does_not_slip_back_by_adopting_another_version(platform: Platform) -> None:
-    """C5, C146: the update of an app in good eligibility is no break, the update of one that had lost it is."""
+    """C5, C146: the update of an eligible app is no break, the update of one that was not eligible is."""
     earned = platform.earn()
 
     step(platform, withdraw)
@@ -257,7 +257,7 @@ def test_the_gateway_refuses_the_old_token_and_serves_the_new(play: Play, case: 
 
 
 @pytest.mark.parametrize("case", UNBROKEN)
-def test_the_gateway_serves_the_old_token_while_the_eligibility_is_unbroken(play: Play, case: str) -> None:
+def test_the_gateway_serves_the_old_token_while_the_app_stays_eligible(play: Play, case: str) -> None:
     async def story(made: Ground) -> None:
         old = made.token("patient/Observation.rs")
         made.clock.advance(timedelta(seconds=1))
