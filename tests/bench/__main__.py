@@ -13,7 +13,6 @@ from tests.bench import (
     dry_runs,
     gateway,
     inside,
-    mails,
     nights,
     postgresql,
     runs,
@@ -22,13 +21,11 @@ from tests.bench import (
     switches,
     tokens,
     walks,
-    workers,
 )
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "gateway": gateway.figures,
-    "workers": workers.figures,
     "tokens": tokens.figures,
     "inside": inside.figures,
     "strangers": strangers.figures,
@@ -40,7 +37,6 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "snapshots": snapshots.figures,
     "nights": nights.figures,
     "walks": walks.figures,
-    "mails": mails.figures,
 }
 
 

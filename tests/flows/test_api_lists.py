@@ -380,7 +380,7 @@ class Full:
         self.site.system(
             lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner(n, vendor, ctx.now))
         )
-        self.site.system(lambda ctx: break_glass.add_use(ctx.tx, emergency(n, ctx.now)))
+        self.site.system(lambda ctx: break_glass.USES.add(ctx.tx, emergency(n, ctx.now)))
 
     def _more_requests(self, n: int) -> None:
         gina = self.api("gina")

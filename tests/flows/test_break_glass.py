@@ -214,7 +214,7 @@ def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
             person=made.people["nurse"].id,
             launch=LaunchId("lch_clinic"),
         )
-        made.run(lambda ctx: store.add_use(ctx.tx, elsewhere))
+        made.run(lambda ctx: store.USES.add(ctx.tx, elsewhere))
         fresh = made.token(*SCOPES, launch=LAUNCH)
         assert await ward.reads(fresh) == 200
         off = ward.do(
@@ -222,7 +222,7 @@ def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
         )
         assert isinstance(off, Settings)
         assert await ward.reads(fresh) == 404
-        assert made.run(lambda ctx: store.get_use(ctx.tx, elsewhere.id)).ended_at is None
+        assert made.run(lambda ctx: store.USES.get(ctx.tx, elsewhere.id)).ended_at is None
         made.run(lambda ctx: service.change_settings(ctx, GENERAL, ON))
         assert await ward.reads(fresh) == 404
         place = NewFacility(GENERAL, "East", "General Ltd", "Location/east")

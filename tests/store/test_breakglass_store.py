@@ -36,7 +36,7 @@ def use(id_: str, person: PersonId, opened_at: datetime, tenant: TenantId = GENE
 
 def added(uow: UnitOfWork, *uses: Use) -> None:
     for each in uses:
-        uow.db.write(partial(store.add_use, use=each))
+        uow.db.write(partial(store.USES.add, value=each))
 
 
 def recent(uow: UnitOfWork, person: PersonId) -> Recent:

@@ -217,7 +217,7 @@ class Life:
         def verb(ctx: Context) -> None:
             running = break_glass_store.read_running(ctx.tx, now, launch=made.launch)
             if not running:
-                break_glass_store.add_use(ctx.tx, made)
+                break_glass_store.USES.add(ctx.tx, made)
                 ctx.advance_epoch(BREAK_GLASS, f"use/{made.id}")
 
         self.do(verb)

@@ -132,7 +132,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
         ends_at=policy.ends_at(settings, ctx.now),
         review_by=ctx.now + timedelta(hours=settings.review_hours),
     )
-    store.add_use(ctx.tx, use)
+    store.USES.add(ctx.tx, use)
     _notify(ctx, use, tenant.name, clinician.name)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
     audit.record(ctx, _event("breakglass.use.open", use, reason=use.reason, ends_at=use.ends_at.isoformat()))
@@ -193,7 +193,7 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
     reviewed = replace(
         use, reviewed_at=ctx.now, reviewed_by=str(ctx.actor), verdict=verdict, note=" ".join(note.split())
     )
-    store.save_use(ctx.tx, reviewed)
+    store.USES.save(ctx.tx, reviewed)
     audit.record(ctx, _event("breakglass.use.review", reviewed, verdict=verdict, note=reviewed.note))
     return reviewed
 
@@ -312,19 +312,19 @@ def _in_force(settings: Settings) -> dict[str, Any]:
 
 
 def _settings(ctx: Context, tenant: TenantId) -> Settings:
-    return store.find_settings(ctx.tx, tenant) or Settings(tenant)
+    return store.SETTINGS.find(ctx.tx, tenant=tenant) or Settings(tenant)
 
 
 def _end(ctx: Context, use: Use) -> Use:
     """End a use, so that no node opens anything for it any more."""
     ended = replace(use, ended_at=ctx.now, ended_by=str(ctx.actor))
-    store.save_use(ctx.tx, ended)
+    store.USES.save(ctx.tx, ended)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
     return ended
 
 
 def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
-    use = store.get_use(ctx.tx, use_id, lock=lock)
+    use = store.USES.get(ctx.tx, use_id, lock=lock)
     if not policy.may_see(ctx.actor, use):
         raise _not_found()
     return use
@@ -358,10 +358,12 @@ def facts(ctx: Context, since: Since) -> Delta[BreakGlassFacts]:
     """Return the open uses and what hospitals allow: all, or what changed."""
     if since.changes is None:
         running = {each.launch: _open(each) for each in store.read_running(ctx.tx, ctx.now)}
-        allowed = {each.tenant: frozenset(each.categories) for each in store.read_enabled(ctx.tx)}
+        allowed = {
+            each.tenant: frozenset(each.categories) for each in store.SETTINGS.all(ctx.tx, enabled=True)
+        }
         return Delta(BreakGlassFacts(running, PersistentMap(allowed)))
     named = [key.partition("/") for key in since.named()]
-    changed = store.read_uses(ctx.tx, [id_ for kind, _, id_ in named if kind == "use"])
+    changed = store.USES.among(ctx.tx, "id", (id_ for kind, _, id_ in named if kind == "use"))
     settings = {TenantId(id_): _settings(ctx, TenantId(id_)) for kind, _, id_ in named if kind == "settings"}
     now = ctx.now
 
