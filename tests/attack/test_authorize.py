@@ -20,7 +20,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import TenantChange
 from hilum.identity.signin import service as signin
 from tests.effort import effort
-from tests.flows.authorize_flow import Browser, Front, answer, error, front, shown, standing
+from tests.flows.authorize_flow import Browser, Front, answer, eligibility, error, front, shown
 from tests.flows.token_flow import BASE, MERCY, OTHER, REDIRECT, VERIFIER
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
@@ -34,7 +34,7 @@ EVIL = "https://evil.example"
 @pytest.fixture
 def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
     """The authorization endpoint over each backend, where what a column takes differs."""
-    with standing(uow, clock, tmp_path) as made:
+    with eligibility(uow, clock, tmp_path) as made:
         yield made
 
 

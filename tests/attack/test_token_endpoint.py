@@ -37,7 +37,7 @@ from tests.flows.token_flow import (
     VERIFIER,
     Platform,
     refused,
-    standing,
+    running_platform,
 )
 from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
@@ -49,7 +49,7 @@ T = TypeVar("T")
 @pytest.fixture
 def both(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     """The platform on each database in turn."""
-    with standing(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
 
 

@@ -163,7 +163,7 @@ def let_leave(stage: Stage, second: httpx2.Client) -> None:
     """Let a hospital leave that nobody else uses."""
     with caller(stage, staff(stage, "platform_admin")) as admin:
         sent(admin.post("/tenants", json={"id": "closing", "name": "Closing Clinic", "sandbox": True}))
-        asked = sent(admin.post("/tenants/closing/departure", json={"reason": "It closes."}))
+        asked = sent(admin.post("/tenants/closing/offboarding", json={"reason": "It closes."}))
     sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 

@@ -328,7 +328,7 @@ def shared_pages() -> Pages:
 
 
 @contextmanager
-def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]:
+def eligibility(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
     records = fhir_server(folder / "fhir.db", urls.fhir_base(MERCY), clock, SeededIds("fhir"))
@@ -398,7 +398,7 @@ def furnish_front(front: Front) -> None:
 
 @pytest.fixture
 def front(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
-    with standing(sqlite_uow, clock, tmp_path) as made:
+    with eligibility(sqlite_uow, clock, tmp_path) as made:
         yield made
 
 

@@ -56,9 +56,9 @@ class Certified:
     def rules(self) -> list[str]:
         return sorted(each["rule"] for each in self.findings())
 
-    def rung(self) -> tuple[str, str]:
+    def level(self) -> tuple[str, str]:
         found = made(self.ground.site.api("rita").get(f"/revalidation/apps/{self.ground.app}"), 200)
-        return found["rung"], found["due"]
+        return found["level"], found["due"]
 
     def keep_proofs(self) -> None:
         """Let every proof last longer than the story."""

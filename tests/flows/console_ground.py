@@ -40,7 +40,7 @@ class Desk:
     def address(self, page: Page) -> str:
         ids = {
             "operations.app": str(self.app.id),
-            "operations.standing": str(self.app.id),
+            "operations.eligibility": str(self.app.id),
             "operations.switch": self.switch,
             "operations.release": self.switch,
             "operations.request": "req_0000000000000",

@@ -17,7 +17,7 @@ from hilum.foundation.web.kit import Kit
 from hilum.foundation.web.pages import PageDefaults, Pages, Shell
 from hilum.foundation.web.static import Assets
 from hilum.identity.signin import routes as signin_routes
-from tests.flows.token_flow import BASE, MERCY, Platform, standing
+from tests.flows.token_flow import BASE, MERCY, Platform, running_platform
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
@@ -60,7 +60,7 @@ class Ehr:
 
 @pytest.fixture
 def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
-    with standing(sqlite_uow, clock) as platform:
+    with running_platform(sqlite_uow, clock) as platform:
 
         async def nobody(_: object, __: object = None, /) -> Any:
             raise AssertionError("the launch API takes access tokens, not API tokens")

@@ -43,8 +43,8 @@ from hilum.foundation.kernel.ids import (
     VersionId,
 )
 from hilum.foundation.kernel.pages import PAGE_BOUND
-from hilum.hospitals.offboarding import store as departures
-from hilum.hospitals.offboarding.models import Departure
+from hilum.hospitals.offboarding import store as offboardings
+from hilum.hospitals.offboarding.models import Offboarding
 from hilum.identity.federation import service as federation
 from hilum.identity.federation.models import RoleRow, Settings
 from hilum.identity.federation.service import Change
@@ -70,7 +70,7 @@ from hilum.review.certification_runs.models import Run, State
 from hilum.review.listings import store as listing_store
 from hilum.review.listings.models import Listing
 from hilum.review.recertification import store as revalidation_store
-from hilum.review.recertification.models import Finding, Rung, Severity
+from hilum.review.recertification.models import Finding, Level, Severity
 from hilum.review.recertification.models import State as FindingState
 from hilum.review.submissions import discipline_store, lane_store
 from hilum.review.submissions import service as review
@@ -143,7 +143,7 @@ NO_LISTS = {
     "/api/v1/sandbox-snapshots": "walked below a vendor's three in test_own_snapshots",
     "/api/v1/break-glass/launches": "twenty at most",
     "/api/v1/tenants/{tenant}/break-glass": "one record",
-    "/api/v1/tenants/{tenant}/departure": "one record",
+    "/api/v1/tenants/{tenant}/offboarding": "one record",
     "/api/v1/sessions": "as many as one person may have",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
@@ -152,7 +152,7 @@ NO_LISTS = {
     "/api/v1/client-changes": "listed in test_client_changes",
     "/api/v1/consents": "walked in test_consent_export",
     "/api/v1/authorizations": "walked in test_consent_export",
-    "/api/v1/disposals": "walked in test_disposals",
+    "/api/v1/deletion-requests": "walked in test_deletion_requests",
     "/api/v1/history": "walked in test_access_history",
     "/api/v1/app-edits": "listed in test_app_edits",
     "/api/v1/app-edits/{edit}/logo": "one picture",
@@ -195,7 +195,7 @@ LISTS = {
     "/api/v1/policies/dry-runs": "root",
     "/api/v1/policies/observed": "root",
     "/api/v1/drills": "root",
-    "/api/v1/departures": "root",
+    "/api/v1/offboardings": "root",
     "/api/v1/policies/exceptions": "root",
     "/api/v1/delta-reviews": "otto",
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
@@ -249,8 +249,8 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *listed))
-        ladder = revalidation_store.lock_ladder(ctx.tx, app)
-        revalidation_store.save_ladder(ctx.tx, replace(ladder, due=Rung.NOTIFY))
+        escalation = revalidation_store.lock_escalation(ctx.tx, app)
+        revalidation_store.save_escalation(ctx.tx, replace(escalation, due=Level.NOTIFY))
 
 
 class Full:
@@ -357,10 +357,10 @@ class Full:
         past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "sw_1", "staff:x", self.site.clock.now())
         do(lambda ctx: drills.DRILLS.add(ctx.tx, past))
         at = self.site.clock.now()
-        gone = Departure(
+        gone = Offboarding(
             f"dep_{n}", TenantId(f"gone-{n}"), "Gone", "moved", "a", "b", at, at + MONTH, "sw_1", {}
         )
-        do(lambda ctx: departures.add(ctx.tx, gone))
+        do(lambda ctx: offboardings.add(ctx.tx, gone))
         do(lambda ctx: evidence.add(ctx.tx, certification_run(n, self.site.clock.now())))
 
     def api(self, who: str) -> TestClient:

@@ -79,7 +79,7 @@ def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
         Act(ApprovalKind.BREAK_GLASS, GENERAL, GENERAL, emergency | {"enabled": True, "categories": ["hiv"]}, emergency),
         Act(ApprovalKind.DISCIPLINES, None, site.people["rita"].id, {"disciplines": ["security", "privacy"], "username": "rita"},
             {"disciplines": ["security"]}),
-        Act(ApprovalKind.DEPARTURE, GENERAL, GENERAL, {"name": "General", "reason": "merged", "erase_after_days": 30,
+        Act(ApprovalKind.OFFBOARDING, GENERAL, GENERAL, {"name": "General", "reason": "merged", "erase_after_days": 30,
             "has": {"people": 3, "installations": 2}}),
     ]  # fmt: skip
     return {each.kind: each for each in made}

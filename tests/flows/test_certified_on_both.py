@@ -55,12 +55,12 @@ def test_a_certified_app_is_published_stopped_and_fixed(
     clock.advance(7 * DAY)
     certified.night()
     follow(certified)
-    assert (certified.rung()[0], figure(certified)[:2], seen(certified)) == ("stop", (1, 0), [])
+    assert (certified.level()[0], figure(certified)[:2], seen(certified)) == ("stop", (1, 0), [])
 
     certified.serve("/cb", OK)
     certified.night()
     follow(certified)
-    assert (certified.rung()[0], figure(certified)[:2]) == ("none", (1, 1))
+    assert (certified.level()[0], figure(certified)[:2]) == ("none", (1, 1))
     while certified.ground.site.system(remind_due):
         pass
     clock.advance(CLOSED_KEPT + DAY)

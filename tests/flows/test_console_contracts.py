@@ -11,9 +11,9 @@ from hilum.apps.agreements import service as agreements
 from hilum.apps.agreements.models import KINDS, AgreementQuery
 from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import service as deletion_requests
 from hilum.apps.deletion_requests import store
-from hilum.apps.deletion_requests.models import Cause, Disposal
+from hilum.apps.deletion_requests.models import Cause, DeletionRequest
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
@@ -219,7 +219,7 @@ def test_nobody_agrees_in_the_place_of_who_was_named(two: Two) -> None:
 def test_a_deletion_is_answered_by_the_vendor_and_seen_by_the_hospital(two: Two) -> None:
     """C14: nobody answers in the vendor's place."""
     installed(two)
-    two.site.system(disposals.ask_of_hospital, tenant=MERCY, app_id=two.app, installation="ins_1")
+    two.site.system(deletion_requests.ask_of_hospital, tenant=MERCY, app_id=two.app, installation="ins_1")
     owner, mary = two.browser("acme.owner"), two.browser("mary")
     assert "not answered yet" in mary.get("/tenant/deletions").text
     shown = owner.get("/developer/deletions").text
@@ -241,13 +241,13 @@ def test_only_an_owner_of_the_vendor_sees_the_patient_of_a_deletion(two: Two) ->
 
     def verb(ctx: Any) -> None:
         about = VendorId(two.vendor), two.app, ctx.now, MERCY, AuthorizationId("azr_1"), "pat-of-mercy"
-        assert store.add(ctx.tx, Disposal("dsp_1", Cause.AGREEMENT, *about), "test/1")
+        assert store.add(ctx.tx, DeletionRequest("dlr_1", Cause.AGREEMENT, *about), "test/1")
 
     two.site.system(verb)
     pages = {
-        ("acme.owner", "/developer/deletions/dsp_1"): True,
+        ("acme.owner", "/developer/deletions/dlr_1"): True,
         ("acme.owner", "/developer/deletions"): False,
-        ("acme.billing", "/developer/deletions/dsp_1"): False,
+        ("acme.billing", "/developer/deletions/dlr_1"): False,
         ("acme.billing", "/developer/deletions"): False,
         ("mary", "/tenant/deletions"): False,
     }

@@ -26,7 +26,7 @@ from tests.sim.world import FakeClock
 
 MISSING = {
     f"operations.{name}"
-    for name in ("request", "approval", "dry_run", "product", "departure", "exception", "defect")
+    for name in ("request", "approval", "dry_run", "product", "offboarding", "exception", "defect")
 }
 """Pages of things that are not there: who may open them learns so."""
 STAFF = {"root": "platform_admin", "sam": "security", "rita": "reviewer", "otto": "auditor"}

@@ -31,7 +31,7 @@ desk = developer_ground.desk
 PAGES = tuple(page for page in policy.PAGES.values() if page.console is Console.DEVELOPER)
 MISSING = {
     "developer.agreement",
-    "developer.disposal",
+    "developer.deletion_request",
     "developer.change",
     "developer.change_logo",
     "developer.approval",

@@ -108,7 +108,7 @@ def overdue(ctx: Context, app: AppId, vendor: VendorId, days: int) -> None:
         ("suspend", "warn", 40, ""),
     ],
 )
-def test_what_overdue_findings_would_stop_is_listed_where_the_ladder_goes_further(
+def test_what_overdue_findings_would_stop_is_listed_where_the_escalation_goes_further(
     play: Play, before: str, after: str, days: int, what: str
 ) -> None:
     """C226: the shipped book suspends after thirty days."""

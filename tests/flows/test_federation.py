@@ -750,7 +750,7 @@ def test_what_is_stored_of_a_sign_in_signs_nobody_in(ground: Ground) -> None:
         asked["state"][0],
         asked["nonce"][0],
         session_of(browser),
-        browser.cookies["hilum_departure"],
+        browser.cookies["hilum_offboarding"],
     ):
         assert secret not in dump
     assert "eyJ" not in dump
@@ -926,7 +926,7 @@ def test_a_state_from_the_future_is_not_accepted(ground: Ground) -> None:
     back = ground.idp.authorize(ground.leave(browser))
     now = ground.site.clock.now()
     state = parse_qs(urlsplit(back).query)["state"][0]
-    begun = live.open_state(vault(), state, browser.cookies["hilum_departure"])
+    begun = live.open_state(vault(), state, browser.cookies["hilum_offboarding"])
 
     def begin(ctx: Context) -> object:
         return sign_in.judge_return(ctx, GENERAL, ground.provider.id, state, begun)

@@ -1,7 +1,7 @@
 """Four apps from draft to published, and what becomes of one that drifts: by the API alone, against real hosts (C98 to C115, C226).
 
 The scheduling app passes without a person; the note writer takes three disciplines, a rejection and a fix; the population-health service takes agreements, a
-stated population and a named approver; the fourth moves its redirect, loses a contact and leaves a scope unused, and is stopped by the ladder.
+stated population and a named approver; the fourth moves its redirect, loses a contact and leaves a scope unused, and is stopped by the escalation.
 """
 
 import hashlib
@@ -333,7 +333,7 @@ def add_physician(story: Story) -> str:
     return "dora"
 
 
-def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_ladder(story: Story) -> None:
+def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_escalation(story: Story) -> None:
     """C115, C220, C226: its redirect leads elsewhere, a contact does not answer any more, a scope is used by nobody."""
     ground = story.register(ROTA)
     story.submit(ROTA, ground)
@@ -356,13 +356,13 @@ def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_ladder(s
     assert app.rules() == ["address.stays", "contacts.proved", "scopes.used"]
     unused = next(each for each in app.findings() if each["rule"] == "scopes.used")
     assert ("user/Appointment.rs" in unused["evidence"], "Slot" in unused["evidence"]) == (True, False)
-    assert app.rung()[0] == "notify"
+    assert app.level()[0] == "notify"
     story.site.clock.advance(3 * DAY)
     app.night()
-    assert (app.rung()[0], ground.app in story.listed()) == ("warn", True)
+    assert (app.level()[0], ground.app in story.listed()) == ("warn", True)
     story.site.clock.advance(3 * DAY)
     app.night()
-    assert (app.rung()[0], story.listed()) == ("stop", [])
+    assert (app.level()[0], story.listed()) == ("stop", [])
     (stop,) = [
         each for each in made(story.site.api("sam").get("/switches"), 200)["items"] if each["in_force"]
     ]
@@ -375,7 +375,7 @@ def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_ladder(s
     follow(app)
 
     assert app.rules() == ["scopes.used"]
-    assert (app.rung()[0], story.listed()) == ("notify", [ground.app])
+    assert (app.level()[0], story.listed()) == ("notify", [ground.app])
 
 
 def use(story: Story, ground: Ground, rule: str, type_: str) -> revalidation.Use:

@@ -228,7 +228,7 @@ def test_a_listing_distinguishes_what_is_verified_from_what_its_vendor_says(cert
     found = made(site.api("gina").get(f"/listings/{app}/statements"), 200)["statements"]
 
     by = {each["what"]: each for each in found}
-    assert by["Its addresses have valid certificates"]["standing"] == "verified"
-    assert by["A reviewer passed the technical discipline"]["standing"] == "verified"
-    assert by["What it is for"]["standing"] == "attested"
+    assert by["Its addresses have valid certificates"]["basis"] == "verified"
+    assert by["A reviewer passed the technical discipline"]["basis"] == "verified"
+    assert by["What it is for"]["basis"] == "attested"
     assert {each["version"] for each in found} == {"1"}

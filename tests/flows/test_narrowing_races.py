@@ -30,7 +30,7 @@ from hilum.identity.account.models import Own
 from hilum.identity.factors.models import Held
 from hilum.identity.signin import service as signin
 from hilum.identity.signin.models import NotAuthenticated
-from tests.flows.token_flow import MERCY, REDIRECT, TRACE, VERIFIER, Platform, standing
+from tests.flows.token_flow import MERCY, REDIRECT, TRACE, VERIFIER, Platform, running_platform
 from tests.sim.backends import opened
 from tests.sim.world import FakeClock, SeededIds
 
@@ -45,7 +45,7 @@ WAITING = (
 @pytest.fixture
 def platform(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
     uow = UnitOfWork.create(opened(postgres_url), clock, ids, "test-writer")
-    with standing(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
     uow.close()
 

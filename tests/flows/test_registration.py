@@ -10,7 +10,7 @@ import pytest
 from hilum.apps.installations import dynamic
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows import token_flow
-from tests.flows.token_flow import JWKS, MERCY, OTHER, Platform, refused, standing
+from tests.flows.token_flow import JWKS, MERCY, OTHER, Platform, refused, running_platform
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -28,7 +28,7 @@ PUBLIC = {
 
 @pytest.fixture
 def closed(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with standing(sqlite_uow, clock, registers=False) as made:
+    with running_platform(sqlite_uow, clock, registers=False) as made:
         yield made
 
 

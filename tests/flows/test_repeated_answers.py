@@ -23,7 +23,7 @@ from hilum.foundation.infra.db import Database
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import Unavailable
 from tests.flows import token_flow
-from tests.flows.token_flow import LAUNCH_SCOPES, TRACE, Platform, refused, standing
+from tests.flows.token_flow import LAUNCH_SCOPES, TRACE, Platform, refused, running_platform
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds
 
@@ -227,7 +227,7 @@ def test_what_ended_since_is_judged_again_and_is_no_theft(platform: Platform, wh
 @pytest.fixture
 def on_postgres(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
-    with standing(uow, clock) as made:
+    with running_platform(uow, clock) as made:
         yield made
     uow.close()
 

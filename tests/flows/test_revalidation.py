@@ -1,4 +1,4 @@
-"""What is certified is looked at again against real servers; what drifted is found, warned of, and stopped by the ladder (C115, C226)."""
+"""What is certified is looked at again against real servers; what drifted is found, warned of, and stopped by the escalation (C115, C226)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -122,14 +122,14 @@ def test_a_proof_that_lapses_is_a_finding_with_a_deadline_until_it_is_proved_aga
     due = datetime.fromisoformat(found["due_at"])
     assert due == certified.world.clock.now() + 14 * DAY
     assert "`hilum contact link`" in found["fix"]
-    assert certified.rung() == ("notify", "notify")
+    assert certified.level() == ("notify", "notify")
     certified.world.clock.advance(14 * DAY)
     certified.look()
-    assert certified.rung() == ("stop", "stop")
+    assert certified.level() == ("stop", "stop")
     certified.ground.site.system(prove, vendor=certified.ground.vendor)
     certified.night()
     assert certified.findings() == []
-    assert certified.rung() == ("none", "none")
+    assert certified.level() == ("none", "none")
 
 
 def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certified(
@@ -155,7 +155,7 @@ def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certifi
         assert {(each["rule"], each["about"]) for each in certified.findings()} == {
             ("contacts.proved", kind) for kind in ContactKind
         }
-        assert certified.rung() == ("notify", "notify"), "nothing is stopped"
+        assert certified.level() == ("notify", "notify"), "nothing is stopped"
         assert certified.mails() == ["findings_opened"], (
             "to the account of an owner, since no contact is proved"
         )
@@ -174,13 +174,13 @@ def test_an_overdue_finding_stops_launches_and_a_fixed_one_climbs_down_by_itself
     certified.keep_proofs()
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
-    assert certified.rung() == ("notify", "notify")
+    assert certified.level() == ("notify", "notify")
     certified.world.clock.advance(3 * DAY)
     certified.night()
-    assert certified.rung() == ("warn", "warn")
+    assert certified.level() == ("warn", "warn")
     certified.world.clock.advance(3 * DAY)
     certified.night()
-    assert certified.rung() == ("stop", "stop")
+    assert certified.level() == ("stop", "stop")
     switches = certified.ground.site.api("sam")
     (switch,) = [each for each in made(switches.get("/switches"), 200)["items"] if each["in_force"]]
     assert (switch["kind"], switch["key"], switch["mode"]) == (
@@ -190,7 +190,7 @@ def test_an_overdue_finding_stops_launches_and_a_fixed_one_climbs_down_by_itself
     )
     certified.world.clock.advance(30 * DAY)
     certified.night()
-    assert certified.rung() == ("stop", "suspend"), "a person decides"
+    assert certified.level() == ("stop", "suspend"), "a person decides"
     app = made(certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}"), 200)
     assert app["state"] == "active"
 
@@ -204,7 +204,7 @@ def test_an_overdue_finding_stops_launches_and_a_fixed_one_climbs_down_by_itself
     certified.look()
     problem(certified.ground.site.api("acme.developer").post(recheck), 403, "asked_recently")
 
-    assert certified.rung() == ("none", "none")
+    assert certified.level() == ("none", "none")
     assert certified.findings() == []
     assert not [
         each
@@ -234,24 +234,24 @@ def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certif
 
     certified.world.clock.advance(2 * DAY)
     certified.night()
-    assert (certified.rung(), app_state(certified)) == (("stop", "stop"), "active")
+    assert (certified.level(), app_state(certified)) == (("stop", "stop"), "active")
     certified.world.clock.advance(29 * DAY)
     for _ in range(2):
         certified.night()
-        assert (certified.rung(), app_state(certified)) == (("suspend", "suspend"), "suspended")
+        assert (certified.level(), app_state(certified)) == (("suspend", "suspend"), "suspended")
     certified.world.clock.advance(40 * DAY)
     certified.night()
-    assert (certified.rung(), app_state(certified)) == (("suspend", "withdraw"), "suspended"), (
+    assert (certified.level(), app_state(certified)) == (("suspend", "withdraw"), "suspended"), (
         "a person withdraws"
     )
 
     certified.serve("/cb", OK)
     certified.serve("/launch", OK)
     certified.night()
-    assert (certified.rung(), app_state(certified)) == (("none", "none"), "active")
+    assert (certified.level(), app_state(certified)) == (("none", "none"), "active")
 
 
-def test_what_people_suspended_after_the_ladder_is_not_resumed_by_it(certified: Certified) -> None:
+def test_what_people_suspended_after_the_escalation_is_not_resumed_by_it(certified: Certified) -> None:
     """C226: fixing a finding says nothing about an incident."""
     cells = "categories.scheduling.cells"
     put_in_force(
@@ -270,7 +270,7 @@ def test_what_people_suspended_after_the_ladder_is_not_resumed_by_it(certified: 
     certified.serve("/cb", OK)
     certified.night()
 
-    assert (certified.rung(), app_state(certified)) == (("none", "none"), "suspended")
+    assert (certified.level(), app_state(certified)) == (("none", "none"), "suspended")
 
 
 def app_state(certified: Certified) -> str:
@@ -326,7 +326,7 @@ def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
     certified.night()
     certified.world.clock.advance(7 * DAY)
     certified.night()
-    assert certified.rung()[0] == "stop"
+    assert certified.level()[0] == "stop"
     (certificate,) = made(
         certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}/certifications"), 200
     )["items"]
@@ -335,7 +335,7 @@ def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
     certified.night()
 
     assert certified.findings() == []
-    assert certified.rung() == ("none", "none")
+    assert certified.level() == ("none", "none")
     asked = certified.ground.site.api("acme.developer").post(f"/revalidation/apps/{certified.ground.app}")
     problem(asked, 409, "not_certified")
 

@@ -49,7 +49,7 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "sunsets",
         "changed_books",
         "domains",
-        "disposals",
+        "deletion_requests",
     ]
     assert (len(server.mails), len(receiver.received)) == (1, 1)
     assert {each.state for each in ground.all()} == {State.SENT}

@@ -87,7 +87,7 @@ def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_unti
     (found,) = certified.findings()
     assert (found["rule"], found["about"], found["severity"]) == ("service.criteria", "errors", "medium")
     assert datetime.fromisoformat(found["due_at"]) == certified.world.clock.now() + 50 * DAY
-    assert certified.rung() == ("notify", "notify")
+    assert certified.level() == ("notify", "notify")
     assert service(certified)["errors"]["exceeded"] is True
     furnish_vendor(site, "Rival", "rival")
     path = f"/revalidation/apps/{certified.ground.app}/service"

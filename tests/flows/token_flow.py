@@ -450,7 +450,7 @@ def refused(answer: Any, code: str, status: int = 400) -> str:
 
 
 @contextmanager
-def standing(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
+def running_platform(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> Iterator[Platform]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
 
@@ -492,5 +492,5 @@ def furnish_platform(platform: Platform) -> None:
 
 @pytest.fixture
 def platform(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with standing(sqlite_uow, clock) as made:
+    with running_platform(sqlite_uow, clock) as made:
         yield made

@@ -27,7 +27,7 @@ from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.foundation.kernel.ids import AuthorizationId, ClientId
 from hilum.foundation.kernel.pages import PAGE_BOUND
-from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
+from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, running_platform
 from tests.sim.facts import whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
@@ -39,7 +39,7 @@ FEWER = ("patient/Patient.rs",)
 
 @pytest.fixture
 def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with standing(uow, clock) as made:
+    with running_platform(uow, clock) as made:
 
         def build() -> None:
             made.add_app("second", made.clients["public"].type)
@@ -263,7 +263,7 @@ def test_nobody_finds_anothers_agreement(ground: Platform) -> None:
 
 
 def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Platform) -> None:
-    """Security decision 27: a page's bound must not leave standing what was withdrawn."""
+    """Security decision 27: a page's bound must not leave running_platform what was withdrawn."""
     made = agree(ground)
     more = [
         replace(made, id=AuthorizationId(f"aut_more{n}"), patient=f"p{n}", created_at=made.created_at)

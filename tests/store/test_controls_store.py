@@ -378,7 +378,7 @@ def test_stops_that_ran_out_are_settled_into_one_end_a_target_and_forbid_what_th
 ) -> None:
     """Bounded by keeping the latest end of each target, not by leaving any out."""
     pile_up(uow, 1_500)
-    standing = engage(uow, target=PAIR, expires_at=clock.now() + timedelta(hours=1))
+    eligibility = engage(uow, target=PAIR, expires_at=clock.now() + timedelta(hours=1))
     soft = engage(uow, target=PAIR, mode=Mode.READ_ONLY, expires_at=clock.now() + timedelta(seconds=1))
     clock.advance(timedelta(seconds=2))
     last = clock.now() - timedelta(days=1, seconds=2)
@@ -401,7 +401,7 @@ def test_stops_that_ran_out_are_settled_into_one_end_a_target_and_forbid_what_th
 
     assert settled == [1_000, 501, 0]
     assert answers() == before == [[True, True, False, False]] * 2
-    assert judge(uow) == standing
+    assert judge(uow) == eligibility
     rows = do(uow, SYSTEM, lambda ctx: store.list_stops_on(ctx.tx, [APP], ctx.now))
     assert rows == ([], [(APP, last)])
     assert do(uow, SAM, service.get_switch, soft.id).released_at is None

@@ -293,9 +293,9 @@ def forbidden(index: SwitchIndex, now: datetime) -> dict[Target, tuple[set[str],
             if s.mode is Mode.FULL_STOP and s.expires_at and s.expires_at <= now
         ]
         ends = [moment for moment in (*over, index.not_issued_before.get(target)) if moment is not None]
-        standing = {switch.id for switch in switches if switch.in_force(now)}
-        if standing or ends:
-            found[target] = standing, max(ends, default=None)
+        eligibility = {switch.id for switch in switches if switch.in_force(now)}
+        if eligibility or ends:
+            found[target] = eligibility, max(ends, default=None)
     return found
 
 

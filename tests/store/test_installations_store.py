@@ -358,7 +358,7 @@ def test_what_happens_to_an_app_is_recorded(ground: Ground) -> None:
         "registry.certification.add",
         "registry.installation.add",
         "registry.installation.remove",
-        "disposals.request.add",
+        "deletion_requests.request.add",
     ]
 
 

@@ -38,7 +38,7 @@ from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId
 from hilum.identity.people import service as identity
 from hilum.identity.signin import service as signin
 from tests.effort import effort
-from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
+from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, running_platform
 from tests.sim.facts import counted, whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
@@ -47,7 +47,7 @@ from tests.unit.policy.matrix.books import LIFETIMES
 
 @pytest.fixture
 def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
-    with standing(uow, clock) as made:
+    with running_platform(uow, clock) as made:
 
         def build() -> None:
             made.add_app("second", ClientType.PUBLIC)

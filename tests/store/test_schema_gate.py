@@ -232,7 +232,7 @@ def test_an_older_database_is_refused_with_what_to_run(url: str, database: Datab
     assert done.exit_code == 1
     assert f"at migration 0000 and this release needs {release()}. Run `hilum migrate`" in done.stderr
     planned = orjson.loads(hilum(url, tmp_path, "migrate", "--plan", "--json").stdout)
-    assert (planned["revision"], planned["standing"]) == ("0000", "older")
+    assert (planned["revision"], planned["eligibility"]) == ("0000", "older")
     assert planned["steps"][0]["revision"] == "0001"
     assert state(database) is SchemaState.OLDER, "a plan changes nothing"
 

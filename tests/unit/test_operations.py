@@ -74,9 +74,9 @@ def test_faults_of_the_jobs_process_are_notices() -> None:
     """Answers do not depend on checkpoints; taking every node away would not bring them back."""
     board = ProcessReports(FakeClock(), 1)
     hear(board, report(1))
-    hear(board, report(2, "jobs", notices={"checkpoints_standing": "x"}))
+    hear(board, report(2, "jobs", notices={"checkpoints_eligibility": "x"}))
 
-    assert (board.state().ready, set(board.state().notices)) == (True, {"checkpoints_standing"})
+    assert (board.state().ready, set(board.state().notices)) == (True, {"checkpoints_eligibility"})
 
 
 Step = tuple[int, int, str]

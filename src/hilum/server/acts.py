@@ -6,7 +6,7 @@ from hilum.authorization.breakglass import service as breakglass
 from hilum.authorization.consent import service as consent
 from hilum.controls.approvals.models import ApprovalKind
 from hilum.controls.approvals.service import Acts
-from hilum.hospitals.offboarding import service as departures
+from hilum.hospitals.offboarding import service as offboardings
 from hilum.identity.enrolment import service as enrolment
 from hilum.identity.enrolment.models import LinkMail
 from hilum.identity.federation import service as federation
@@ -27,6 +27,6 @@ def acts(by_mail: LinkMail) -> Acts:
         | policies.CARRY_OUT
         | registry.CARRY_OUT
         | review.CARRY_OUT
-        | departures.CARRY_OUT
+        | offboardings.CARRY_OUT
     )
     return Acts(enrolment.one_of_two, carry_out, policies.PREPARE)

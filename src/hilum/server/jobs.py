@@ -18,8 +18,8 @@ from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.web.urls import Urls
 from hilum.gateway.enforcement.settling import SETTLE_EVERY
-from hilum.hospitals.offboarding import jobs as departures
-from hilum.hospitals.offboarding.models import DEPARTURES_EVERY
+from hilum.hospitals.offboarding import jobs as offboardings
+from hilum.hospitals.offboarding.models import OFFBOARDINGS_EVERY
 from hilum.hospitals.vendor_hospitals import live as own_hospitals
 from hilum.hospitals.vendor_hospitals import service as snapshots
 from hilum.operations.dry_runs import jobs as dryruns
@@ -39,7 +39,7 @@ from hilum.review.recertification.service import Totals, Use
 from hilum.review.submissions import jobs as review
 from hilum.review.submissions.looking import look_at
 from hilum.review.submissions.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
-from hilum.review.undeclared_use import jobs as overuse
+from hilum.review.undeclared_use import jobs as undeclared_use
 from hilum.server import anchoring, ehr, sending, tables  # noqa: F401 - tables: loads every table, for erasure
 from hilum.server.bootstrap import node_of, open_uow
 from hilum.server.operations import JOBS
@@ -50,7 +50,7 @@ from hilum.server.settling import settle
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
 """How long after a new rule book the certifications whose tier it raises are listed for review."""
-OVERUSE_EVERY = timedelta(hours=1)
+UNDECLARED_USE_EVERY = timedelta(hours=1)
 """How long after an app's use exceeds its declaration it is listed for reviewers."""
 SNAPSHOTS_EVERY = timedelta(hours=1)
 STOP_WITHIN_S = 5.0
@@ -86,7 +86,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with its interval."""
     # Shared by all runs in this process: a past day is read once.
     journal = settings.journal_dir, settings.database_url
-    reached = overuse.KnownDays(
+    reached = undeclared_use.KnownDays(
         partial(journals.read_reached, *journal), partial(journals.is_indexed, *journal)
     )
     return (
@@ -99,12 +99,16 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("delta_reviews", DELTA_REVIEWS_EVERY, list_delta_reviews),
-        Job("overuse", OVERUSE_EVERY, lambda job_lease: find_overuse(job_lease, settings, reached)),
+        Job(
+            "undeclared_use",
+            UNDECLARED_USE_EVERY,
+            lambda job_lease: find_undeclared_use(job_lease, settings, reached),
+        ),
         Job("alerts", ALERTS_EVERY, lambda job_lease: judge_alerts(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
-        Job("departures", DEPARTURES_EVERY, advance_departures),
+        Job("offboardings", OFFBOARDINGS_EVERY, advance_offboardings),
         Job("revalidation", RUN_EVERY, lambda job_lease: revalidate_apps(job_lease, settings)),
         Job("review_clocks", CLOCKS_EVERY, update_review_clocks),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
@@ -137,7 +141,7 @@ def _checkpoint_notices(schedule: Schedule) -> Faults:
     if schedule.age_s(CHECKPOINT) <= OVERDUE_AFTER.total_seconds():
         return {}
     notice = "No checkpoint of the audit has been made for some time: newer records are chained, but not yet signed."
-    return {"checkpoints_standing": notice}
+    return {"checkpoints_eligibility": notice}
 
 
 def checkpoint(job_lease: JobLease, settings: Settings) -> None:
@@ -197,9 +201,9 @@ def _run_waiting(job_lease: JobLease, settings: Settings) -> None:
         pass
 
 
-def advance_departures(job_lease: JobLease) -> None:
+def advance_offboardings(job_lease: JobLease) -> None:
     """Remove the apps of hospitals that left, and erase due data in batches."""
-    departures.run(job_lease, lambda: _may_continue(job_lease))
+    offboardings.run(job_lease, lambda: _may_continue(job_lease))
 
 
 def check_submissions(job_lease: JobLease, settings: Settings) -> None:
@@ -246,9 +250,9 @@ def list_delta_reviews(job_lease: JobLease) -> None:
     job_lease.walk(registry.note_next_reviews)
 
 
-def find_overuse(job_lease: JobLease, settings: Settings, reached: overuse.KnownDays) -> None:
+def find_undeclared_use(job_lease: JobLease, settings: Settings, reached: undeclared_use.KnownDays) -> None:
     """List the certified versions whose use exceeds what they declare (C21)."""
-    overuse.run(job_lease, _decisions(job_lease, settings), reached, lambda: _may_continue(job_lease))
+    undeclared_use.run(job_lease, _decisions(job_lease, settings), reached, lambda: _may_continue(job_lease))
 
 
 def judge_alerts(job_lease: JobLease, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from hilum.apps.contacts import domain_routes
 from hilum.apps.contacts import pages as contacts_pages
 from hilum.apps.contacts import routes as contacts
 from hilum.apps.contacts.domain_checks import DomainChecker
-from hilum.apps.deletion_requests import routes as disposals
+from hilum.apps.deletion_requests import routes as deletion_requests
 from hilum.apps.deletion_requests.service import ask_of_app, ask_of_former
 from hilum.apps.installations import answering
 from hilum.apps.installations import routes as installations
@@ -62,7 +62,7 @@ from hilum.gateway.enforcement.platform_reads import PlatformReads
 from hilum.gateway.upstream import live as upstream
 from hilum.hospitals.disclosures import pages as histories_pages
 from hilum.hospitals.disclosures import routes as histories
-from hilum.hospitals.offboarding import routes as departures
+from hilum.hospitals.offboarding import routes as offboardings
 from hilum.hospitals.requests import routes as requests
 from hilum.hospitals.vendor_hospitals import routes as snapshots
 from hilum.hospitals.vendor_hospitals import service as own_hospitals
@@ -447,7 +447,7 @@ def control_plane(
         identity.api(kit, seal, add_facility),
         policies.api(kit, traffic),
         dryruns.api(kit, permits, calls),
-        departures.api(kit),
+        offboardings.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         registry.api(kit, ended=ask_of_app, barred=barred),
         app_edit_routes.api(kit, barred),
@@ -460,7 +460,7 @@ def control_plane(
         actions.api(kit, agreements),
         actions.api(kit, service_owners, answering),
         breakglass.api(kit, directory),
-        disposals.api(kit),
+        deletion_requests.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),

@@ -30,7 +30,7 @@ from hilum.foundation.infra.system import SystemClock, SystemIds
 from hilum.foundation.kernel.actor import Actor
 from hilum.foundation.kernel.errors import Conflict, HilumError, NotPermitted, Unavailable
 from hilum.foundation.kernel.ids import TenantId
-from hilum.hospitals.offboarding import service as departures
+from hilum.hospitals.offboarding import service as offboardings
 from hilum.identity.enrolment import service as enrolment
 from hilum.identity.federation import service as federation
 from hilum.identity.signin import service as signin
@@ -300,7 +300,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
         breakglass.end_all(ctx)
-        departures.defer(ctx)
+        offboardings.defer(ctx)
         # Mail that waited in the backup may have been sent since.
         mails = notices.end_open_mail(ctx)
         links += contacts.end_links(ctx)

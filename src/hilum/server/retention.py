@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
-from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import service as deletion_requests
 from hilum.authorization.authorize import service as authorize
 from hilum.authorization.launches import service as launches
 from hilum.authorization.tokens import service as tokens
@@ -32,7 +32,7 @@ PAUSE_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "service_owners", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
+    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "offboardings", "deletion_requests", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "service_owners", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -71,7 +71,7 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
         review.purge,
         revalidation.purge,
         monitoring.purge,
-        disposals.purge,
+        deletion_requests.purge,
     ):
         job_lease.repeat(delete, pause_s=PAUSE_S)
     job_lease.walk(audit.thin_checkpoints)

@@ -9,7 +9,7 @@ from hilum.apps.agreements import service as agreements
 from hilum.apps.contacts import domains
 from hilum.apps.contacts import service as contacts
 from hilum.apps.contacts.domain_checks import DomainChecker
-from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import service as deletion_requests
 from hilum.apps.deprecations import service as sunsets
 from hilum.apps.deprecations import unused
 from hilum.apps.deprecations.models import STEPS_BOUND
@@ -35,7 +35,7 @@ AGREEMENTS_EVERY = timedelta(minutes=10)
 SERVICE_OWNERS_EVERY = timedelta(hours=1)
 UNUSED_EVERY = timedelta(hours=6)
 REQUESTS_EVERY = timedelta(minutes=10)
-DISPOSALS_EVERY = timedelta(minutes=10)
+DELETION_REQUESTS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
 CHANGED_BOOKS_EVERY = timedelta(minutes=1)
 WEBHOOK_WITHIN = timedelta(seconds=15)
@@ -73,7 +73,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
                 lambda: DomainChecker(SafeFetcher(allow_private=private), records=TxtRecords()),
             ),
         ),
-        Job("disposals", DISPOSALS_EVERY, follow_disposals),
+        Job("deletion_requests", DELETION_REQUESTS_EVERY, follow_deletion_requests),
     )
 
 
@@ -123,9 +123,9 @@ def announce_requests(job_lease: JobLease) -> None:
     job_lease.walk(requests.announce)
 
 
-def follow_disposals(job_lease: JobLease) -> None:
+def follow_deletion_requests(job_lease: JobLease) -> None:
     """Ask vendors to delete data where a certification expired."""
-    job_lease.walk(disposals.ask_of_expired)
+    job_lease.walk(deletion_requests.ask_of_expired)
 
 
 def follow_sunsets(job_lease: JobLease) -> None:

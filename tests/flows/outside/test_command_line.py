@@ -58,7 +58,7 @@ EXPECTED = {
     "person password", "person sign-out", "person reset", "person reset-factors", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app edit", "app edits", "app edit-logo", "app approve-edit", "app refuse-edit", "app change", "app version",
     "alert list", "alert show", "alert progress",
     "app documents",
-    "finding list", "finding show", "finding recheck", "finding ladder", "finding service", "finding figures", "finding progress", "listing list", "listing show", "listing statements", "listing publish", "listing unpublish", "certificate list", "certificate show", "certificate verify", "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app scopes", "app propose-scopes", "app contract", "app calls", "app service", "app rules", "app observed", "app uninstall",
+    "finding list", "finding show", "finding recheck", "finding escalation", "finding service", "finding figures", "finding progress", "listing list", "listing show", "listing statements", "listing publish", "listing unpublish", "certificate list", "certificate show", "certificate verify", "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app scopes", "app propose-scopes", "app contract", "app calls", "app service", "app rules", "app observed", "app uninstall",
     "app quota", "app category", "app tier", "app delta-reviews", "app suspend", "app resume", "app ask-again", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "switch confirm-failover", "explain", "backup", "restore",
     "evidence open", "evidence begin", "evidence end", "evidence finish", "evidence abandon", "evidence list", "evidence show", "evidence rows",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy observed", "policy except", "policy exceptions", "policy end-exception",
@@ -73,7 +73,7 @@ EXPECTED = {
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
     "review disciplines", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
     "installation newer", "installation accept",
-    "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
+    "consent export", "consent list", "deletion-request list", "deletion-request show", "deletion-request answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
     "history", "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip

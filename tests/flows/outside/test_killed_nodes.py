@@ -49,7 +49,7 @@ class Flight:
     ended: bool = False
 
     async def keep_ordering(self, number: int) -> None:
-        """Order one thing after another, each again and again at either node until its fate is known."""
+        """Order one thing after another, each again and again at either node until its retention is known."""
         ways = itertools.cycle(self.ways[number % 2 :] + self.ways[: number % 2])
         while not self.ended:
             await self._order(f"order {number} {unguessable()}", ways)

@@ -96,7 +96,7 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
     lines = [
         f"{NOTES[key][1].upper()} (synthetic; this person does not exist)",
         f"{full_name(person.given, person.family)}, {person.years(visit.day):.1f} years, seen by {visit.by.name} on {visit.day.isoformat()}.",
-        f"Standing problems: {', '.join(problems) or 'none'}.",
+        f"Eligibility problems: {', '.join(problems) or 'none'}.",
     ]
     if visit.acute:
         lines.append(

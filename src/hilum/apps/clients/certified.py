@@ -60,10 +60,10 @@ def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[B
     Each counts by itself: a narrower one that ends later takes nothing away from a wider one (ADR 36).
     """
     found: list[Basis] = []
-    standing = [each for each in _counting(client, certifications) if each.withdrawn_at is None]
+    eligibility = [each for each in _counting(client, certifications) if each.withdrawn_at is None]
     # Keep expired ones: expiry is judged at each decision, and these facts must not depend on when they are read.
     for each in sorted(
-        standing, key=lambda each: (each.expires_at, each.certified_at, each.id), reverse=True
+        eligibility, key=lambda each: (each.expires_at, each.certified_at, each.id), reverse=True
     ):
         way = AUTHENTICATION.get(client.type)
         basis = Basis(

@@ -202,7 +202,7 @@ class Client:
     dynamic: bool = False
     created_at: datetime | None = None
     adopted_at: datetime | None = None
-    # Kept with the client, because only certifications of its present version are read for its standing.
+    # Kept with the client, because only certifications of its present version are read for its eligibility.
     certified_before: datetime | None = None
 
     @property

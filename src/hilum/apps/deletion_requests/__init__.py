@@ -1,6 +1,6 @@
-"""Disposals: requests to vendors to delete data after a withdrawal or an end, and their answers.
+"""Deletion requests: requests to vendors to delete data after a withdrawal or an end, and their answers.
 
-Owns: disposal requests and their answers.
+Owns: deletion requests and their answers.
 Must not know: what ends an agreement, an installation or a certification (the modules that end them call this one); how notices are sent.
 Public verbs: service.ask_of_person, ask_of_hospital, ask_of_app, ask_of_expired, ask_of_former; list_requests, get_request, answer, purge.
 Invariants:

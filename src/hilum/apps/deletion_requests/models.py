@@ -1,4 +1,4 @@
-"""Disposal requests, their causes and answers."""
+"""Deletion request requests, their causes and answers."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ Answer = Literal[State.DELETED, State.KEPT]
 
 
 @dataclass(frozen=True, slots=True)
-class Disposal:
+class DeletionRequest:
     """A request to delete what an app has. ``tenant`` is empty for every hospital; ``authorization`` and ``patient`` are those of an agreement."""
 
     id: str
@@ -65,7 +65,7 @@ class Disposal:
 
 
 @dataclass(frozen=True, slots=True)
-class DisposalQuery:
+class DeletionRequestQuery:
     """Which requests to list; empty fields do not filter."""
 
     vendor: VendorId | None = None

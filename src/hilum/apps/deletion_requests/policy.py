@@ -1,10 +1,16 @@
-"""Who sees and answers disposal requests, and which certification ended last. Pure."""
+"""Who sees and answers deletion requests, and which certification ended last. Pure."""
 
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from hilum.apps.deletion_requests.models import REASON_BOUND, Answer, Disposal, DisposalQuery, State
+from hilum.apps.deletion_requests.models import (
+    REASON_BOUND,
+    Answer,
+    DeletionRequest,
+    DeletionRequestQuery,
+    State,
+)
 from hilum.apps.registry.models import Certification, Environment
 from hilum.apps.registry.policy import last_use
 from hilum.foundation.kernel.actor import Actor, ActorKind
@@ -40,14 +46,14 @@ def answer_faults(answer: Answer, reason: str) -> dict[str, str]:
     return {"reason": too_long(REASON_BOUND)} if len(reason) > REASON_BOUND else {}
 
 
-def may_read(actor: Actor, disposal: Disposal) -> bool:
+def may_read(actor: Actor, deletion_request: DeletionRequest) -> bool:
     """Check whether an actor may see a request: the staff, the hospital that it is about, and members of the vendor."""
-    if is_member(actor, disposal.vendor) or _reads_all(actor):
+    if is_member(actor, deletion_request.vendor) or _reads_all(actor):
         return True
-    return bool(disposal.tenant) and _administers(actor, disposal.tenant)
+    return bool(deletion_request.tenant) and _administers(actor, deletion_request.tenant)
 
 
-def query_for(actor: Actor, query: DisposalQuery) -> DisposalQuery | None:
+def query_for(actor: Actor, query: DeletionRequestQuery) -> DeletionRequestQuery | None:
     """Return the query narrowed to what the actor may see; None if they may see nothing of it."""
     if _reads_all(actor):
         return query
@@ -69,6 +75,6 @@ def _administers(actor: Actor, tenant: TenantId) -> bool:
     return actor.kind is ActorKind.PERSON and may_administer(actor, tenant)
 
 
-def may_answer(actor: Actor, disposal: Disposal) -> bool:
+def may_answer(actor: Actor, deletion_request: DeletionRequest) -> bool:
     """Check whether an actor may answer: a member of the vendor who signs for it. Neither the hospital nor the staff answers in its place."""
-    return may_as_member(actor, disposal.vendor, VendorRight.PROFILE)
+    return may_as_member(actor, deletion_request.vendor, VendorRight.PROFILE)

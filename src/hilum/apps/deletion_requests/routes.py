@@ -1,4 +1,4 @@
-"""API routes of disposal requests."""
+"""API routes of deletion requests."""
 
 from datetime import datetime
 from functools import partial
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from hilum.apps.deletion_requests import service
-from hilum.apps.deletion_requests.models import Answer, Cause, DisposalQuery, State
+from hilum.apps.deletion_requests.models import Answer, Cause, DeletionRequestQuery, State
 from hilum.foundation.kernel.ids import AppId, TenantId, VendorId
 from hilum.foundation.web.api import (
     Id,
@@ -29,7 +29,7 @@ READERS = audience("staff", "administrator", "member")
 VENDORS = audience("member")
 
 
-class DisposalsQuery(Paging):
+class DeletionRequestsQuery(Paging):
     vendor: Id | None = None
     tenant: Id | None = None
     app: Id | None = None
@@ -43,7 +43,7 @@ class AnswerAsked(Strict):
     reason: Prose = ""
 
 
-class DisposalShown(Shown):
+class DeletionRequestShown(Shown):
     """``tenant`` is empty for every hospital."""
 
     id: str
@@ -60,37 +60,49 @@ class DisposalShown(Shown):
     answered_by: str
 
 
-class DisposalAsked(DisposalShown):
+class DeletionRequestAsked(DeletionRequestShown):
     """``patient``: whose data is to be deleted, for who may answer; empty for everybody's."""
 
     patient: str
 
 
 def api(kit: Kit) -> APIRouter:
-    """Build the API routes of disposal requests."""
-    router = api_router(kit, "disposals")
+    """Build the API routes of deletion requests."""
+    router = api_router(kit, "deletion_requests")
 
-    @router.get("/disposals", response_model=Page[DisposalShown], openapi_extra=READERS)
-    async def list_disposals(request: Request, query: Annotated[DisposalsQuery, Query()]) -> object:
-        """List disposal requests, oldest first."""
-        wanted = DisposalQuery(
+    @router.get("/deletion-requests", response_model=Page[DeletionRequestShown], openapi_extra=READERS)
+    async def list_deletion_requests(
+        request: Request, query: Annotated[DeletionRequestsQuery, Query()]
+    ) -> object:
+        """List deletion requests, oldest first."""
+        wanted = DeletionRequestQuery(
             VendorId(query.vendor) if query.vendor else None,
             TenantId(query.tenant) if query.tenant else None,
             AppId(query.app) if query.app else None,
             query.state,
         )
         found = await run_read(kit, request, partial(service.list_requests, query=wanted, page=query.page))
-        return page_of(found, DisposalShown.model_validate, query)
+        return page_of(found, DeletionRequestShown.model_validate, query)
 
-    @router.get("/disposals/{disposal}", response_model=DisposalAsked, openapi_extra=READERS)
-    async def get_disposal(request: Request, disposal: Id) -> object:
-        """Show a disposal request."""
-        return await run_read(kit, request, partial(service.get_request, disposal_id=disposal))
+    @router.get(
+        "/deletion-requests/{deletion_request}", response_model=DeletionRequestAsked, openapi_extra=READERS
+    )
+    async def get_deletion_request(request: Request, deletion_request: Id) -> object:
+        """Show a deletion request."""
+        return await run_read(
+            kit, request, partial(service.get_request, deletion_request_id=deletion_request)
+        )
 
-    @router.post("/disposals/{disposal}/answer", response_model=DisposalShown, openapi_extra=VENDORS)
-    async def answer_disposal(request: Request, disposal: Id, body: AnswerAsked) -> object:
-        """Answer a disposal request, as an owner of the vendor: everything was deleted, or something is kept, with the reason."""
-        verb = partial(service.answer, disposal_id=disposal, answer=body.answer, reason=body.reason)
+    @router.post(
+        "/deletion-requests/{deletion_request}/answer",
+        response_model=DeletionRequestShown,
+        openapi_extra=VENDORS,
+    )
+    async def answer_deletion_request(request: Request, deletion_request: Id, body: AnswerAsked) -> object:
+        """Answer a deletion request, as an owner of the vendor: everything was deleted, or something is kept, with the reason."""
+        verb = partial(
+            service.answer, deletion_request_id=deletion_request, answer=body.answer, reason=body.reason
+        )
         return await run_write(kit, request, verb)
 
     return router

@@ -9,8 +9,8 @@ from hilum.apps.deletion_requests.models import (
     LOOKED_BACK,
     Answer,
     Cause,
-    Disposal,
-    DisposalQuery,
+    DeletionRequest,
+    DeletionRequestQuery,
     State,
 )
 from hilum.apps.registry import service as registry
@@ -95,40 +95,53 @@ def _ask(
     app = _app(ctx, app_id)
     if app is None:
         return
-    id_, asked = ctx.ids.new("dsp"), vendor or app.vendor
-    disposal = Disposal(id_, cause, asked, app.id, ctx.now, tenant, authorization, patient)
-    if not store.add(ctx.tx, disposal, once):
+    id_, asked = ctx.ids.new("dlr"), vendor or app.vendor
+    deletion_request = DeletionRequest(id_, cause, asked, app.id, ctx.now, tenant, authorization, patient)
+    if not store.add(ctx.tx, deletion_request, once):
         return
-    facts = {"disposal_id": disposal.id, "app_id": app.id, "due_at": disposal.due_at.isoformat()}
-    event = VendorEvent(EventKind.DISPOSAL_REQUESTED, asked, f"disposal/{disposal.id}", facts, app.id)
+    facts = {
+        "deletion_request_id": deletion_request.id,
+        "app_id": app.id,
+        "due_at": deletion_request.due_at.isoformat(),
+    }
+    event = VendorEvent(
+        EventKind.DELETION_REQUEST_REQUESTED, asked, f"deletion_request/{deletion_request.id}", facts, app.id
+    )
     webhooks = len(notices.put_event(ctx, event))
-    mails = _mail(ctx, disposal, app)
+    mails = _mail(ctx, deletion_request, app)
     audit.record(
-        ctx, _event("disposals.request.add", disposal, cause=cause.value, webhooks=webhooks, mails=mails)
+        ctx,
+        _event(
+            "deletion_requests.request.add",
+            deletion_request,
+            cause=cause.value,
+            webhooks=webhooks,
+            mails=mails,
+        ),
     )
 
 
-def _mail(ctx: Context, disposal: Disposal, app: App) -> int:
+def _mail(ctx: Context, deletion_request: DeletionRequest, app: App) -> int:
     """Mail the vendor that requests wait, at most once a day about an app; return how many mails that are."""
     # A name that no mail can show must not keep anybody from withdrawing.
     name = app.name if plain_name(app.name) else app.id
-    facts = {"app": name, "disposal": disposal.id, "due": disposal.due_at.isoformat()}
-    cause = f"disposals/{app.id}/{ctx.now:%Y-%m-%d}"
+    facts = {"app": name, "deletion_request": deletion_request.id, "due": deletion_request.due_at.isoformat()}
+    cause = f"deletion_requests/{app.id}/{ctx.now:%Y-%m-%d}"
     mails = (
-        Mail(MailKind.DISPOSAL_REQUESTED, address, cause, facts, disposal.vendor, app.id)
-        for address in contacts.reached(ctx, disposal.vendor)
+        Mail(MailKind.DELETION_REQUEST_REQUESTED, address, cause, facts, deletion_request.vendor, app.id)
+        for address in contacts.reached(ctx, deletion_request.vendor)
     )
     return sum(notices.put_mail(ctx, mail) is not None for mail in mails)
 
 
-def _event(action: str, disposal: Disposal, **facts: object) -> Event:
+def _event(action: str, deletion_request: DeletionRequest, **facts: object) -> Event:
     return Event(
         action,
-        tenant=disposal.tenant,
-        app=disposal.app,
-        authorization=disposal.authorization,
-        patient=disposal.patient,
-        facts={"disposal": disposal.id, "vendor": disposal.vendor, **facts},
+        tenant=deletion_request.tenant,
+        app=deletion_request.app,
+        authorization=deletion_request.authorization,
+        patient=deletion_request.patient,
+        facts={"deletion_request": deletion_request.id, "vendor": deletion_request.vendor, **facts},
     )
 
 
@@ -140,7 +153,9 @@ def purge(ctx: Context) -> int:
 # What people see and do.
 
 
-def list_requests(ctx: Context, query: DisposalQuery, page: PageQuery = FIRST_PAGE) -> list[Disposal]:
+def list_requests(
+    ctx: Context, query: DeletionRequestQuery, page: PageQuery = FIRST_PAGE
+) -> list[DeletionRequest]:
     """List requests by id, as far as the actor may see them. Raises NotPermitted for actors who may see none."""
     narrowed = policy.query_for(ctx.actor, query)
     if narrowed is None:
@@ -148,31 +163,39 @@ def list_requests(ctx: Context, query: DisposalQuery, page: PageQuery = FIRST_PA
     return store.list_requests(ctx.tx, narrowed, page)
 
 
-def get_request(ctx: Context, disposal_id: str) -> Disposal:
+def get_request(ctx: Context, deletion_request_id: str) -> DeletionRequest:
     """Get a request, with its patient only for who may answer it. Raises NotFound, also for one that the actor may not see."""
-    disposal = _visible(ctx, disposal_id)
-    return disposal if policy.may_answer(ctx.actor, disposal) else replace(disposal, patient="")
+    deletion_request = _visible(ctx, deletion_request_id)
+    return (
+        deletion_request
+        if policy.may_answer(ctx.actor, deletion_request)
+        else replace(deletion_request, patient="")
+    )
 
 
-def answer(ctx: Context, disposal_id: str, answer: Answer, reason: str = "") -> Disposal:
+def answer(ctx: Context, deletion_request_id: str, answer: Answer, reason: str = "") -> DeletionRequest:
     """Record the answer of a vendor's member. Raises NotFound, NotPermitted, Invalid, Conflict (answered already)."""
-    disposal = _visible(ctx, disposal_id, lock=True)
-    if not policy.may_answer(ctx.actor, disposal):
-        raise audit.refusal(ctx, _event("disposals.request.answer", disposal))
+    deletion_request = _visible(ctx, deletion_request_id, lock=True)
+    if not policy.may_answer(ctx.actor, deletion_request):
+        raise audit.refusal(ctx, _event("deletion_requests.request.answer", deletion_request))
     reason = reason.strip()
     if faults := policy.answer_faults(answer, reason):
         raise Invalid("answer_invalid", "The answer is invalid; see fields.", fields=faults)
     # What was deleted cannot be kept any more; what is kept may be deleted later, or be kept for another reason.
-    if disposal.state is State.DELETED:
-        raise Conflict("disposal_answered", "This request was already answered: everything was deleted.")
-    after = replace(disposal, state=answer, reason=reason, answered_at=ctx.now, answered_by=str(ctx.actor))
+    if deletion_request.state is State.DELETED:
+        raise Conflict(
+            "deletion_request_answered", "This request was already answered: everything was deleted."
+        )
+    after = replace(
+        deletion_request, state=answer, reason=reason, answered_at=ctx.now, answered_by=str(ctx.actor)
+    )
     store.save_answer(ctx.tx, after)
-    audit.record(ctx, _event("disposals.request.answer", after, answer=answer.value))
+    audit.record(ctx, _event("deletion_requests.request.answer", after, answer=answer.value))
     return after
 
 
-def _visible(ctx: Context, disposal_id: str, *, lock: bool = False) -> Disposal:
-    disposal = store.get(ctx.tx, disposal_id, lock=lock)
-    if not policy.may_read(ctx.actor, disposal):
-        raise NotFound("disposal_not_found", "There is no such disposal request.")
-    return disposal
+def _visible(ctx: Context, deletion_request_id: str, *, lock: bool = False) -> DeletionRequest:
+    deletion_request = store.get(ctx.tx, deletion_request_id, lock=lock)
+    if not policy.may_read(ctx.actor, deletion_request):
+        raise NotFound("deletion_request_not_found", "There is no such deletion request.")
+    return deletion_request

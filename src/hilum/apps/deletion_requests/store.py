@@ -1,4 +1,4 @@
-"""The table of disposal requests."""
+"""The table of deletion requests."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Row, String, Table, UniqueConstraint, delete, select
 
-from hilum.apps.deletion_requests.models import BATCH, Cause, Disposal, DisposalQuery, State
+from hilum.apps.deletion_requests.models import BATCH, Cause, DeletionRequest, DeletionRequestQuery, State
 from hilum.foundation.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.foundation.infra.sorting import by_key
 from hilum.foundation.kernel.pages import PageQuery
 
-disposals = Table(
-    "disposals_request",
+deletion_requests = Table(
+    "deletion_requests_request",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("once", String(200), nullable=False),
@@ -28,47 +28,63 @@ disposals = Table(
     Column("answered_at", Instant),
     Column("answered_by", String(128), nullable=False),
     UniqueConstraint("once"),
-    Index("ix_disposals_request_vendor", "vendor", "id"),
-    Index("ix_disposals_request_tenant", "tenant", "id"),
-    Index("ix_disposals_request_app", "app", "id"),
-    Index("ix_disposals_request_requested", "requested_at"),
+    Index("ix_deletion_requests_request_vendor", "vendor", "id"),
+    Index("ix_deletion_requests_request_tenant", "tenant", "id"),
+    Index("ix_deletion_requests_request_app", "app", "id"),
+    Index("ix_deletion_requests_request_requested", "requested_at"),
 )
 
 
-def add(tx: Connection, disposal: Disposal, once: str) -> bool:
+def add(tx: Connection, deletion_request: DeletionRequest, once: str) -> bool:
     """Add a request; return False if its cause has one already."""
-    return tx.execute(insert_or_ignore(tx, disposals).values(asdict(disposal) | {"once": once})).rowcount == 1
+    return (
+        tx.execute(
+            insert_or_ignore(tx, deletion_requests).values(asdict(deletion_request) | {"once": once})
+        ).rowcount
+        == 1
+    )
 
 
-def get(tx: Connection, disposal: str, *, lock: bool = False) -> Disposal:
+def get(tx: Connection, deletion_request: str, *, lock: bool = False) -> DeletionRequest:
     """Get a request. Raises NotFound."""
-    return _disposal(get_row(tx, disposals, disposal, "disposal request", code="disposal", lock=lock))
+    return _deletion_request(
+        get_row(
+            tx,
+            deletion_requests,
+            deletion_request,
+            "deletion request",
+            code="deletion_request",
+            lock=lock,
+        )
+    )
 
 
-def list_requests(tx: Connection, query: DisposalQuery, page: PageQuery) -> list[Disposal]:
+def list_requests(tx: Connection, query: DeletionRequestQuery, page: PageQuery) -> list[DeletionRequest]:
     """List requests by id, which is in the order of their making."""
     filters = [
-        disposals.c[name] == value
+        deletion_requests.c[name] == value
         for name in ("vendor", "tenant", "app", "state")
         if (value := getattr(query, name)) is not None
     ]
-    rows = tx.execute(by_key(select(disposals).where(*filters), disposals.c.id, page))
-    return [_disposal(row) for row in rows]
+    rows = tx.execute(by_key(select(deletion_requests).where(*filters), deletion_requests.c.id, page))
+    return [_deletion_request(row) for row in rows]
 
 
-def save_answer(tx: Connection, disposal: Disposal) -> None:
+def save_answer(tx: Connection, deletion_request: DeletionRequest) -> None:
     """Save the answer to a request that the transaction has locked."""
-    values = {name: getattr(disposal, name) for name in ("state", "reason", "answered_at", "answered_by")}
-    tx.execute(disposals.update().where(disposals.c.id == disposal.id).values(values))
+    values = {
+        name: getattr(deletion_request, name) for name in ("state", "reason", "answered_at", "answered_by")
+    }
+    tx.execute(deletion_requests.update().where(deletion_requests.c.id == deletion_request.id).values(values))
 
 
 def purge(tx: Connection, before: datetime) -> int:
     """Delete a batch of requests that were made before a moment; return how many."""
-    old = select(disposals.c.id).where(disposals.c.requested_at < before).limit(BATCH)
-    return tx.execute(delete(disposals).where(disposals.c.id.in_(old))).rowcount
+    old = select(deletion_requests.c.id).where(deletion_requests.c.requested_at < before).limit(BATCH)
+    return tx.execute(delete(deletion_requests).where(deletion_requests.c.id.in_(old))).rowcount
 
 
-def _disposal(row: Row[Any]) -> Disposal:
+def _deletion_request(row: Row[Any]) -> DeletionRequest:
     values = dict(row._mapping)
     del values["once"]
-    return Disposal(**values | {"cause": Cause(row.cause), "state": State(row.state)})
+    return DeletionRequest(**values | {"cause": Cause(row.cause), "state": State(row.state)})

@@ -8,7 +8,7 @@ from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import policy as rules
 from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import ClientType
-from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import service as deletion_requests
 from hilum.apps.installations import answering, completeness, policy, store
 from hilum.apps.installations.adding import add, audited
 from hilum.apps.installations.answering import UnansweredService, list_unanswered
@@ -334,7 +334,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
     audit.record(
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
-    disposals.ask_of_hospital(ctx, before.tenant, before.app, before.id)
+    deletion_requests.ask_of_hospital(ctx, before.tenant, before.app, before.id)
     return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
 
 

@@ -64,7 +64,7 @@ installations = Table(
     Column("networks", Text, nullable=False, server_default=""),
     Index(
         # Partial and unique: one current installation for each tenant and app, and any number of removed ones as history.
-        "uq_registry_installation_standing",
+        "uq_registry_installation_eligibility",
         "tenant",
         "app",
         unique=True,

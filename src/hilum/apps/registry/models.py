@@ -70,7 +70,7 @@ class App:
     description: str
     purpose: str
     state: AppState = AppState.ACTIVE
-    # A peer or dynamic client is an app of its own, so that switches, standing and audit treat it like any other.
+    # A peer or dynamic client is an app of its own, so that switches, eligibility and audit treat it like any other.
     tenant: TenantId | None = None
     created_at: datetime | None = None
     # What was issued before a suspension stays invalid after it (ADR 6), so the end of the last one is kept.

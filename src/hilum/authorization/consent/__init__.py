@@ -9,7 +9,7 @@ Public verbs: ``service.record_authorization``, ``find_in_force``, ``find_coveri
 Invariants:
 - An agreement holds for one client; what is declined or withdrawn is so for every client of the app.
 - Granted scopes are within the requested ones. If nothing is unticked, exactly the requested scopes are granted.
-- A withdrawal ends access and refresh tokens, and asks for disposal, in its own transaction.
+- A withdrawal ends access and refresh tokens, and asks for deletion request, in its own transaction.
 - An authorization never grows: more access is a new authorization.
 - An authorization for a chart ends no later than the person's access to that chart.
 """

@@ -18,7 +18,7 @@ from functools import partial
 
 from hilum.apps.clients.models import ClientFacts
 from hilum.apps.clients.policy import admission
-from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import service as deletion_requests
 from hilum.authorization.consent import policy, store
 from hilum.authorization.consent.exports import export, export_one, export_own, record_version
 from hilum.authorization.consent.fhir import bundle_of
@@ -257,7 +257,7 @@ def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> boo
     ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
     record_version(ctx, found, Change.WITHDRAWN)
     if disposes:
-        disposals.ask_of_person(ctx, found.tenant, found.app, found.id, found.patient)
+        deletion_requests.ask_of_person(ctx, found.tenant, found.app, found.id, found.patient)
     return True
 
 

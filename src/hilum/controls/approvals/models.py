@@ -49,7 +49,7 @@ class ApprovalKind(StrEnum):
     """What clinicians of a hospital may open in an emergency."""
     DISCIPLINES = "disciplines"
     """The disciplines for which a reviewer signs."""
-    DEPARTURE = "departure"
+    OFFBOARDING = "offboarding"
     """That a hospital leaves the platform, for good."""
 
 

@@ -75,7 +75,7 @@ switches = Table(
     # What happened to an app lists the switches on it, also those that are over.
     Index(None, "kind", "key", "id"),
     Index(
-        "ix_control_switch_standing",
+        "ix_control_switch_eligibility",
         "kind",
         "key",
         # Partial: released switches stay as history and must not slow down what enforcement reads.
@@ -150,12 +150,12 @@ def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) ->
         switches.c.kind == TargetKind.TENANT.value,
         and_(switches.c.kind == TargetKind.APP_TENANT.value, or_(*at_one)),
     )
-    return SWITCHES.read(tx, _standing(now, here))
+    return SWITCHES.read(tx, _eligibility(now, here))
 
 
 def list_release_asked(tx: Connection, now: datetime, limit: int) -> list[Switch]:
     """List the switches in force whose release one person asked for, oldest first."""
-    return SWITCHES.read(tx, _standing(now, switches.c.release_asked_at.is_not(None)).limit(limit))
+    return SWITCHES.read(tx, _eligibility(now, switches.c.release_asked_at.is_not(None)).limit(limit))
 
 
 def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
@@ -219,10 +219,10 @@ def _stops(tx: Connection, now: datetime, here: ColumnElement[bool], ended: Colu
     # never depends on the job.
     queries = (select(ends).where(ended), _ran_out(now, here))
     moments = [_moment(row) for query in queries for row in tx.execute(query)]
-    return SWITCHES.read(tx, _standing(now, here)), moments
+    return SWITCHES.read(tx, _eligibility(now, here)), moments
 
 
-def _standing(now: Any, here: ColumnElement[bool]) -> Select[Any]:
+def _eligibility(now: Any, here: ColumnElement[bool]) -> Select[Any]:
     return select(switches).where(_in_force(now), here).order_by(switches.c.id)
 
 
@@ -254,16 +254,16 @@ class _Prepared:
 
     def __init__(self, here: ColumnElement[bool], ended: ColumnElement[bool]) -> None:
         now = bindparam("now", type_=Instant())
-        self._standing = PreparedStatement(_standing(now, here), *switches.c)
+        self._eligibility = PreparedStatement(_eligibility(now, here), *switches.c)
         self._ended = PreparedStatement(select(ends).where(ended), *ends.c)
         self._ran_out = PreparedStatement(_ran_out(now, here), ends.c.kind, ends.c.key, ends.c.at)
 
     def read(self, tx: Connection, values: dict[str, Any], now: datetime) -> Stops:
         timed = values | {"now": now}
-        ended, ran_out, standing = read_together(
-            tx, (self._ended, values), (self._ran_out, timed), (self._standing, timed)
+        ended, ran_out, engaged = read_together(
+            tx, (self._ended, values), (self._ran_out, timed), (self._eligibility, timed)
         )
-        return [SWITCHES.of(row) for row in standing], [_moment(row) for row in (*ended, *ran_out)]
+        return [SWITCHES.of(row) for row in engaged], [_moment(row) for row in (*ended, *ran_out)]
 
 
 # What is asked at each call of the API and of a page, and by each snapshot.

@@ -1,7 +1,7 @@
 """The catalogue of refusals: what each reason means and what to do next, phrased for each reader.
 
 One entry a reason, and the only source of these sentences: apps get ``meaning`` from the gateway and the token endpoint, operators see
-it in ``hilum explain``, and docs/reference/reasons.md is generated from it. Explanations for people whose launch is refused are in ``standing``.
+it in ``hilum explain``, and docs/reference/reasons.md is generated from it. Explanations for people whose launch is refused are in ``eligibility``.
 Details beyond the reason (which type, which scope) are added where the refusal is decided.
 """
 

@@ -38,7 +38,7 @@ FRAME_SESSION = Cookie("hilum_frame", framed=True)
 FORM = Cookie("hilum_form")
 """Binds forms to a browser before sign-in (login CSRF)."""
 
-DEPARTURE = Cookie("hilum_departure")
+OFFBOARDING = Cookie("hilum_offboarding")
 """Binds a sign-in at a hospital's identity provider to the browser that began it."""
 
 LANGUAGE = Cookie("hilum_language")

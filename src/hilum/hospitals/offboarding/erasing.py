@@ -10,32 +10,32 @@ from hilum.apps.installations import service as installations
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.hospitals.offboarding import policy, store
-from hilum.hospitals.offboarding.fates import FATES
 from hilum.hospitals.offboarding.models import (
     APPS_AT_ONCE,
-    Departure,
     ErasureAction,
+    Offboarding,
     State,
     Waits,
 )
+from hilum.hospitals.offboarding.retentions import RETENTIONS
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
-_ERASED = tuple(each for each in FATES if each.deed is not ErasureAction.KEEP)
+_ERASED = tuple(each for each in RETENTIONS if each.deed is not ErasureAction.KEEP)
 
 
 def due(ctx: Context, after: str = "") -> list[str]:
-    """List the next departures, by id, that may have a step due."""
+    """List the next offboardings, by id, that may have a step due."""
     return store.list_due(ctx.tx, ctx.now, PageQuery(after))
 
 
-def next_step(ctx: Context, departure_id: str) -> bool:
-    """Do the next step of a departure; return whether there was one. Call again until it returns False.
+def next_step(ctx: Context, offboarding_id: str) -> bool:
+    """Do the next step of an offboarding; return whether there was one. Call again until it returns False.
 
     Nothing is erased before its day, without an export, or under a hold; this is checked before every batch.
     """
     # Lock before judging: a process that waited here for another resumes where that one stopped.
-    found = store.get(ctx.tx, departure_id, lock=True)
+    found = store.get(ctx.tx, offboarding_id, lock=True)
     if found.state is State.ERASED:
         return False
     if found.apps_ended_at is None:
@@ -47,12 +47,12 @@ def next_step(ctx: Context, departure_id: str) -> bool:
     return True
 
 
-def waits_for(ctx: Context, found: Departure) -> Waits:
+def waits_for(ctx: Context, found: Offboarding) -> Waits:
     """Return what an erasure waits for."""
     return policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now)
 
 
-def _end_apps(ctx: Context, found: Departure) -> None:
+def _end_apps(ctx: Context, found: Offboarding) -> None:
     """Remove a batch of a hospital's apps; each removal asks the vendor to delete the hospital's data."""
     page = installations.list_installations(ctx, found.tenant, PageQuery(limit=APPS_AT_ONCE))
     if len(page) < APPS_AT_ONCE:
@@ -62,25 +62,25 @@ def _end_apps(ctx: Context, found: Departure) -> None:
         installations.uninstall(ctx, id_)
 
 
-def _erase(ctx: Context, found: Departure) -> None:
+def _erase(ctx: Context, found: Offboarding) -> None:
     progress: dict[str, Any] = {"step": 0, "after": [], "rows": {}} | dict(found.progress)
     step = int(progress["step"])
     if step >= len(_ERASED):
         done = replace(found, state=State.ERASED, erased_at=ctx.now)
         store.save(ctx.tx, done)
-        audit.record(ctx, _event("departures.departure.finish", done, rows=dict(progress["rows"])))
+        audit.record(ctx, _event("offboardings.offboarding.finish", done, rows=dict(progress["rows"])))
         return
-    fate = _ERASED[step]
-    rows, last = store.take_rows(ctx.tx, fate, found.tenant, progress["after"])
+    retention = _ERASED[step]
+    rows, last = store.take_rows(ctx.tx, retention, found.tenant, progress["after"])
     erased = dict(progress["rows"])
     if rows:
-        erased[fate.table] = erased.get(fate.table, 0) + len(rows)
-        store.erase(ctx.tx, fate, rows)
+        erased[retention.table] = erased.get(retention.table, 0) + len(rows)
+        store.erase(ctx.tx, retention, rows)
     progress = {"step": step + (not last), "after": last, "rows": erased}
     store.save(ctx.tx, replace(found, state=State.ERASING, progress=progress))
     if found.state is not State.ERASING:
-        audit.record(ctx, _event("departures.departure.erase", found))
+        audit.record(ctx, _event("offboardings.offboarding.erase", found))
 
 
-def _event(action: str, found: Departure, **facts: object) -> Event:
-    return Event(action, tenant=found.tenant, facts={"departure": found.id, **facts})
+def _event(action: str, found: Offboarding, **facts: object) -> Event:
+    return Event(action, tenant=found.tenant, facts={"offboarding": found.id, **facts})

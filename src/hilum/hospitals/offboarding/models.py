@@ -1,4 +1,4 @@
-"""Departures of hospitals, and the fates of their rows."""
+"""Offboardings of hospitals, and the retentions of their rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any
 from hilum.foundation.kernel.ids import TenantId
 
 ERASE_AFTER_MIN, ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX = 7, 30, 365
-"""Days between a hospital's departure and the erasure of its data."""
+"""Days between a hospital's offboarding and the erasure of its data."""
 REASON_BOUND = 500
 PREVIEW_BOUND = 100_000
 """The highest count in a preview."""
@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 200
 """Rows that are erased in one transaction."""
 WALKED_AT_ONCE = 5_000
 """Rows of all hospitals scanned in one transaction: a kill switch must not wait for a whole table."""
-DEPARTURES_EVERY = timedelta(seconds=10)
+OFFBOARDINGS_EVERY = timedelta(seconds=10)
 SHOWN_ROWS = 1_000
 """Rows that the export reads at once."""
 
@@ -69,7 +69,7 @@ class By(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Retention:
     """What happens to a hospital's rows in one table.
 
     ``why``: what the rows are, or why they stay. ``hidden``: secret columns, in no export. ``blank``: the values that columns are set
@@ -86,7 +86,7 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class Offboarding:
     """A hospital that left. ``preview``: what it had when that was asked for. ``progress``: how far the erasure is, and what it counted.
 
     ``manifest``: the digest of the newest export's manifest; empty without one.

@@ -11,7 +11,7 @@ from hilum.hospitals.offboarding.models import (
     ERASE_AFTER_MAX,
     ERASE_AFTER_MIN,
     REASON_BOUND,
-    Departure,
+    Offboarding,
     State,
     Waits,
 )
@@ -24,7 +24,7 @@ def may_ask(actor: Actor, tenant: TenantId) -> bool:
 
 
 def ask_faults(reason: str, days: int) -> dict[str, str]:
-    """Return the faults of a requested departure, by field."""
+    """Return the faults of a requested offboarding, by field."""
     faults = {}
     if not reason.strip() or len(reason) > REASON_BOUND:
         faults["reason"] = "reason_malformed"
@@ -33,7 +33,7 @@ def ask_faults(reason: str, days: int) -> dict[str, str]:
     return faults
 
 
-def waits_for(found: Departure, holds: Collection[str], now: datetime) -> Waits:
+def waits_for(found: Offboarding, holds: Collection[str], now: datetime) -> Waits:
     """Return what the erasure waits for; a hold wins over a day that has come, and over an erasure that has begun."""
     if found.state is State.ERASED:
         return Waits.NOTHING

@@ -1,4 +1,4 @@
-"""Request a hospital's departure, carry it out once two people agreed, and show its progress. Steps afterwards are in ``erasing``."""
+"""Request a hospital's offboarding, carry it out once two people agreed, and show its progress. Steps afterwards are in ``erasing``."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -17,22 +17,22 @@ from hilum.foundation.pictures import service as pictures
 from hilum.foundation.pictures.models import Owners
 from hilum.hospitals.offboarding import policy, store
 from hilum.hospitals.offboarding.erasing import due, next_step, waits_for
-from hilum.hospitals.offboarding.fates import ELSEWHERE, FATES
 from hilum.hospitals.offboarding.models import (
     ERASE_AFTER_DEFAULT,
     ERASE_AFTER_MIN,
-    Departure,
     ErasureAction,
-    Fate,
+    Offboarding,
+    Retention,
     State,
     Waits,
 )
+from hilum.hospitals.offboarding.retentions import ELSEWHERE, RETENTIONS
 from hilum.identity.people import service as identity
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
 __all__ = ["due", "next_step"]
-ASK = "departures.departure.ask"
+ASK = "offboardings.offboarding.ask"
 _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "people": ("identity_person", (("active", True),)),
     "facilities": ("identity_facility", (("removed_at", None),)),
@@ -45,12 +45,12 @@ _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "identity_providers": ("federation_provider", ()),
     "own_clients": ("registry_client", ()),
     "requests": ("requests_request", (("decided_at", None),)),
-    "disposals": ("disposals_request", (("answered_at", None),)),
+    "deletion_requests": ("deletion_requests_request", (("answered_at", None),)),
     "emergency_accesses": ("breakglass_use", (("reviewed_at", None),)),
     "agreements": ("agreements_agreement", (("ended_by", ""),)),
 }
 """The tables and column values of what is open or in force at a hospital, for a preview."""
-_FATE_OF = {fate.table: fate for fate in FATES}
+_RETENTION_OF = {retention.table: retention for retention in RETENTIONS}
 
 
 def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
@@ -64,7 +64,7 @@ def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
 
 def _counts(ctx: Context, tenant: TenantId) -> dict[str, int]:
     return {
-        name: store.count(ctx.tx, _FATE_OF[table], tenant, *where)
+        name: store.count(ctx.tx, _RETENTION_OF[table], tenant, *where)
         for name, (table, where) in _COUNTED.items()
     }
 
@@ -79,7 +79,7 @@ def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_
         raise audit.refusal(ctx, Event(ASK, tenant=tenant_id), detail)
     tenant = identity.get_tenant(ctx, tenant_id)
     if faults := policy.ask_faults(reason, days):
-        raise Invalid("departure_invalid", "The hospital cannot leave as asked; see fields.", fields=faults)
+        raise Invalid("offboarding_invalid", "The hospital cannot leave as asked; see fields.", fields=faults)
     # The second person sees the counts, but they are not compared: patients' launches come and go.
     order = {
         "name": tenant.name,
@@ -87,7 +87,7 @@ def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_
         "erase_after_days": days,
         "has": _counts(ctx, tenant.id),
     }
-    return Asked(identity.ask(ctx, Act(ApprovalKind.DEPARTURE, tenant.id, tenant.id, order)))
+    return Asked(identity.ask(ctx, Act(ApprovalKind.OFFBOARDING, tenant.id, tenant.id, order)))
 
 
 def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
@@ -100,19 +100,19 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         raise Conflict(
             "target_changed", "The hospital has been renamed since. Refuse this, and request it again."
         )
-    # The counts that the second person saw, not new ones: counting reads whole tables, and a departure must not time out because of that.
+    # The counts that the second person saw, not new ones: counting reads whole tables, and an offboarding must not time out because of that.
     had = dict(order["has"])
-    departure_id = ctx.ids.new("dep")
+    offboarding_id = ctx.ids.new("off")
     # A full stop too, which every worker confirms, so that what it stopped can be measured. If somebody releases it, the hospital stays
     # closed because it has left. Its administrators have no right to engage it, so the platform does.
     target = Target(TargetKind.TENANT, tenant.id)
-    stop = EngageOrder(target, Mode.FULL_STOP, f"The hospital leaves the platform ({departure_id}).")
+    stop = EngageOrder(target, Mode.FULL_STOP, f"The hospital leaves the platform ({offboarding_id}).")
     switch = controls.engage(ctx.as_actor(SYSTEM), stop)
     identity.end_tenant(ctx, tenant.id)
     # The public address of its logo ends, too.
     pictures.show(ctx, Owners.HOSPITAL, tenant.id, "")
-    departure = Departure(
-        id=departure_id,
+    offboarding = Offboarding(
+        id=offboarding_id,
         tenant=tenant.id,
         name=tenant.name,
         reason=str(order["reason"]),
@@ -123,29 +123,29 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         switch=switch.id,
         preview=had,
     )
-    store.add(ctx.tx, departure)
-    erase_at = departure.erase_at.isoformat()
-    audit.record(ctx, _event("departures.departure.begin", departure, had=had, erase_at=erase_at))
-    return CarriedOut(departure.id)
+    store.add(ctx.tx, offboarding)
+    erase_at = offboarding.erase_at.isoformat()
+    audit.record(ctx, _event("offboardings.offboarding.begin", offboarding, had=had, erase_at=erase_at))
+    return CarriedOut(offboarding.id)
 
 
-CARRY_OUT = {ApprovalKind.DEPARTURE: _carry_out}
+CARRY_OUT = {ApprovalKind.OFFBOARDING: _carry_out}
 """How this room's act is carried out once a second person has agreed."""
 
 
-def view(ctx: Context, departure_id: str) -> tuple[Departure, Waits]:
-    """Get a departure, and what its erasure waits for. Raises NotPermitted, NotFound."""
+def view(ctx: Context, offboarding_id: str) -> tuple[Offboarding, Waits]:
+    """Get an offboarding, and what its erasure waits for. Raises NotPermitted, NotFound."""
     _require_reader(ctx)
-    return _with_waits(ctx, store.get(ctx.tx, departure_id))
+    return _with_waits(ctx, store.get(ctx.tx, offboarding_id))
 
 
-def list_departures(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Departure, Waits]]:
-    """List departures, newest first. Raises NotPermitted."""
+def list_offboardings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Offboarding, Waits]]:
+    """List offboardings, newest first. Raises NotPermitted."""
     _require_reader(ctx)
-    return [_with_waits(ctx, each) for each in store.list_departures(ctx.tx, page)]
+    return [_with_waits(ctx, each) for each in store.list_offboardings(ctx.tx, page)]
 
 
-def _with_waits(ctx: Context, found: Departure) -> tuple[Departure, Waits]:
+def _with_waits(ctx: Context, found: Offboarding) -> tuple[Offboarding, Waits]:
     return found, waits_for(ctx, found)
 
 
@@ -162,53 +162,62 @@ def defer(ctx: Context) -> int:
 # --- the export, on the host ---------------------------------------------------------------------------------------------------
 
 
-def exported_tables() -> tuple[Fate, ...]:
+def exported_tables() -> tuple[Retention, ...]:
     """Return the tables of an export, in its order."""
-    return tuple(each for each in FATES if each.exported)
+    return tuple(each for each in RETENTIONS if each.exported)
 
 
 def erased_tables() -> dict[str, str]:
     """Return the descriptions of the erased tables."""
-    return {fate.table: fate.why for fate in FATES if fate.deed is not ErasureAction.KEEP}
+    return {
+        retention.table: retention.why for retention in RETENTIONS if retention.deed is not ErasureAction.KEEP
+    }
 
 
 def kept_tables() -> tuple[tuple[str, str], ...]:
     """Return what stays of a hospital, and why."""
-    return (*((fate.table, fate.why) for fate in FATES if fate.deed is ErasureAction.KEEP), *ELSEWHERE)
+    return (
+        *(
+            (retention.table, retention.why)
+            for retention in RETENTIONS
+            if retention.deed is ErasureAction.KEEP
+        ),
+        *ELSEWHERE,
+    )
 
 
-def begin_export(ctx: Context, departure_id: str) -> Departure:
-    """Record that an export, which reads the hospital's audit, begins; return its departure. Raises NotFound, Conflict."""
-    found = store.get(ctx.tx, departure_id)
+def begin_export(ctx: Context, offboarding_id: str) -> Offboarding:
+    """Record that an export, which reads the hospital's audit, begins; return its offboarding. Raises NotFound, Conflict."""
+    found = store.get(ctx.tx, offboarding_id)
     _require_exporter(ctx, found)
-    audit.record(ctx, _event("departures.departure.begin_export", found))
+    audit.record(ctx, _event("offboardings.offboarding.begin_export", found))
     return found
 
 
-def read_export(ctx: Context, found: Departure, fate: Fate) -> Iterator[bytes]:
+def read_export(ctx: Context, found: Offboarding, retention: Retention) -> Iterator[bytes]:
     """Yield a hospital's rows of one table as lines of JSON, without secrets. For the host."""
     _require_exporter(ctx, found)
-    return map(store.line, store.read_rows(ctx.tx, fate, found.tenant))
+    return map(store.line, store.read_rows(ctx.tx, retention, found.tenant))
 
 
-def _require_exporter(ctx: Context, found: Departure) -> None:
+def _require_exporter(ctx: Context, found: Offboarding) -> None:
     assert ctx.actor.acts_alone, "the host exports"
     if found.state is not State.LEFT:
         raise Conflict(
-            "departure_erasing",
+            "offboarding_erasing",
             "The hospital's data is being erased, or was: it can no longer be exported.",
         )
 
 
-def record_export(ctx: Context, departure_id: str, manifest: str) -> Departure:
+def record_export(ctx: Context, offboarding_id: str, manifest: str) -> Offboarding:
     """Record that an export was written, by the digest of its manifest; the erasure waits for that. Raises NotFound, Conflict."""
-    found = store.get(ctx.tx, departure_id, lock=True)
+    found = store.get(ctx.tx, offboarding_id, lock=True)
     _require_exporter(ctx, found)
     after = replace(found, manifest=manifest, exported_at=ctx.now)
     store.save(ctx.tx, after)
-    audit.record(ctx, _event("departures.departure.export", after, manifest=manifest))
+    audit.record(ctx, _event("offboardings.offboarding.export", after, manifest=manifest))
     return after
 
 
-def _event(action: str, found: Departure, **facts: object) -> Event:
-    return Event(action, tenant=found.tenant, facts={"departure": found.id, **facts})
+def _event(action: str, found: Offboarding, **facts: object) -> Event:
+    return Event(action, tenant=found.tenant, facts={"offboarding": found.id, **facts})

@@ -1,4 +1,4 @@
-"""The table of departures, and the rows of a hospital in every table of the list."""
+"""The table of offboardings, and the rows of a hospital in every table of the list."""
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,13 +36,13 @@ from hilum.hospitals.offboarding.models import (
     SHOWN_ROWS,
     WALKED_AT_ONCE,
     By,
-    Departure,
-    Fate,
+    Offboarding,
+    Retention,
     State,
 )
 
-departures = Table(
-    "departures_departure",
+offboardings = Table(
+    "offboardings_offboarding",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("tenant", String(32), nullable=False),
@@ -60,66 +60,66 @@ departures = Table(
     Column("exported_at", Instant),
     Column("progress", JSON, nullable=False),
     Column("erased_at", Instant),
-    Index("ix_departures_departure_state", "state", "id"),
+    Index("ix_offboardings_offboarding_state", "state", "id"),
 )
 
 
-def add(tx: Connection, found: Departure) -> None:
-    tx.execute(departures.insert().values(_values(found)))
+def add(tx: Connection, found: Offboarding) -> None:
+    tx.execute(offboardings.insert().values(_values(found)))
 
 
-def save(tx: Connection, found: Departure) -> None:
-    tx.execute(departures.update().where(departures.c.id == found.id).values(_values(found)))
+def save(tx: Connection, found: Offboarding) -> None:
+    tx.execute(offboardings.update().where(offboardings.c.id == found.id).values(_values(found)))
 
 
-def get(tx: Connection, departure: str, *, lock: bool = False) -> Departure:
-    """Get a departure; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    return _departure(get_row(tx, departures, departure, "departure", lock=lock))
+def get(tx: Connection, offboarding: str, *, lock: bool = False) -> Offboarding:
+    """Get an offboarding; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
+    return _offboarding(get_row(tx, offboardings, offboarding, "offboarding", lock=lock))
 
 
-def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Departure]:
-    """List departures, newest first."""
-    return [_departure(row) for row in tx.execute(newest_first(select(departures), departures, page))]
+def list_offboardings(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Offboarding]:
+    """List offboardings, newest first."""
+    return [_offboarding(row) for row in tx.execute(newest_first(select(offboardings), offboardings, page))]
 
 
 def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:
-    """List by id the departures that may have a step due: whose apps are not removed, or whose day of erasure has come."""
-    due = _open(), or_(departures.c.apps_ended_at.is_(None), departures.c.erase_at <= now)
-    query = select(departures.c.id).where(*due)
-    return list(tx.execute(by_key(query, departures.c.id, page)).scalars())
+    """List by id the offboardings that may have a step due: whose apps are not removed, or whose day of erasure has come."""
+    due = _open(), or_(offboardings.c.apps_ended_at.is_(None), offboardings.c.erase_at <= now)
+    query = select(offboardings.c.id).where(*due)
+    return list(tx.execute(by_key(query, offboardings.c.id, page)).scalars())
 
 
 def _open() -> ColumnElement[bool]:
-    return departures.c.state.in_((State.LEFT.value, State.ERASING.value))
+    return offboardings.c.state.in_((State.LEFT.value, State.ERASING.value))
 
 
 def defer(tx: Connection, until: datetime) -> int:
     """Postpone pending erasures that are due earlier; return how many."""
-    sooner = _open(), departures.c.erase_at < until
-    return tx.execute(departures.update().where(*sooner).values(erase_at=until)).rowcount
+    sooner = _open(), offboardings.c.erase_at < until
+    return tx.execute(offboardings.update().where(*sooner).values(erase_at=until)).rowcount
 
 
-def _values(found: Departure) -> dict[str, Any]:
-    values = {column.name: getattr(found, column.name) for column in departures.c}
+def _values(found: Offboarding) -> dict[str, Any]:
+    values = {column.name: getattr(found, column.name) for column in offboardings.c}
     documents = {name: dict(values[name]) for name in ("preview", "progress")}
     return values | documents | {"state": found.state.value}
 
 
-def _departure(row: Row[Any]) -> Departure:
+def _offboarding(row: Row[Any]) -> Offboarding:
     kept = dict(row._mapping)
-    return Departure(**kept | {"tenant": TenantId(row.tenant), "state": State(row.state)})
+    return Offboarding(**kept | {"tenant": TenantId(row.tenant), "state": State(row.state)})
 
 
 # --- the rows of a hospital ----------------------------------------------------------------------------------------------------
 
 
-def count(tx: Connection, fate: Fate, tenant: TenantId, *where: tuple[str, Any]) -> int:
+def count(tx: Connection, retention: Retention, tenant: TenantId, *where: tuple[str, Any]) -> int:
     """Count a hospital's rows of a table whose columns have these values, up to ``PREVIEW_BOUND``."""
-    table = metadata.tables[fate.table]
+    table = metadata.tables[retention.table]
     wanted = [table.c[name].is_(None) if value is None else table.c[name] == value for name, value in where]
-    some = select(literal(1)).select_from(table).where(_of(table, fate.by, tenant), *wanted)
+    some = select(literal(1)).select_from(table).where(_of(table, retention.by, tenant), *wanted)
     key = next(iter(table.primary_key.columns))
-    if fate.by is By.TENANT and key.name == "id" and not _is_indexed(table):
+    if retention.by is By.TENANT and key.name == "id" and not _is_indexed(table):
         # Ids are in the order of time, and what is open is among the newest.
         edge = select(key).order_by(key.desc()).offset(NEWEST).limit(1).scalar_subquery()
         some = some.where(key > func.coalesce(edge, ""))
@@ -128,22 +128,22 @@ def count(tx: Connection, fate: Fate, tenant: TenantId, *where: tuple[str, Any])
     )
 
 
-def read_rows(tx: Connection, fate: Fate, tenant: TenantId) -> Iterator[dict[str, Any]]:
+def read_rows(tx: Connection, retention: Retention, tenant: TenantId) -> Iterator[dict[str, Any]]:
     """Yield a hospital's rows of a table for the export, by key, without secrets."""
-    table = metadata.tables[fate.table]
+    table = metadata.tables[retention.table]
     keys = list(table.primary_key.columns)
-    shown = [column for column in table.c if column.name not in fate.hidden]
-    query = select(*shown).where(_of(table, fate.by, tenant)).order_by(*keys)
+    shown = [column for column in table.c if column.name not in retention.hidden]
+    query = select(*shown).where(_of(table, retention.by, tenant)).order_by(*keys)
     with tx.execute(query.execution_options(yield_per=SHOWN_ROWS)) as rows:
         for row in rows.mappings():
             yield dict(row)
 
 
 def take_rows(
-    tx: Connection, fate: Fate, tenant: TenantId, after: Sequence[Any]
+    tx: Connection, retention: Retention, tenant: TenantId, after: Sequence[Any]
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     """Return a batch of a hospital's rows ``after`` a key, and the key to continue from; none at the end of the table."""
-    table = metadata.tables[fate.table]
+    table = metadata.tables[retention.table]
     keys = list(table.primary_key.columns)
     # From key to key, so that a table of any size is read once in all, whatever index it has; and so far only
     # at once: SQLite has one writer, and PostgreSQL ends what takes long.
@@ -151,7 +151,7 @@ def take_rows(
     walk = select(*keys).where(*beyond).order_by(*keys).offset(WALKED_AT_ONCE - 1).limit(1)
     edge = [_write_key(each) for each in tx.execute(walk).first() or ()]
     within = [*beyond, _compared(keys, edge, operator.le)] if edge else beyond
-    query = select(table).where(_of(table, fate.by, tenant), *within).order_by(*keys).limit(ROWS_AT_ONCE)
+    query = select(table).where(_of(table, retention.by, tenant), *within).order_by(*keys).limit(ROWS_AT_ONCE)
     rows = [dict(row) for row in tx.execute(query.with_for_update()).mappings()]
     if len(rows) == ROWS_AT_ONCE:
         return rows, [_write_key(rows[-1][key.name]) for key in keys]
@@ -167,19 +167,19 @@ def _compared(
     return compare(keys[0], last[0]) if len(keys) == 1 else compare(tuple_(*keys), tuple_(*last))
 
 
-def erase(tx: Connection, fate: Fate, rows: Sequence[Mapping[str, Any]]) -> None:
+def erase(tx: Connection, retention: Retention, rows: Sequence[Mapping[str, Any]]) -> None:
     """Delete some rows of a table, or blank them."""
-    table = metadata.tables[fate.table]
+    table = metadata.tables[retention.table]
     keys = list(table.primary_key.columns)
     ids = [tuple(row[key.name] for key in keys) for row in rows]
     mine = keys[0].in_([each[0] for each in ids]) if len(keys) == 1 else tuple_(*keys).in_(ids)
-    if not fate.blank:
+    if not retention.blank:
         tx.execute(delete(table).where(mine))
         return
     values = {
         # ``=name`` copies another column of the row.
         name: table.c[value[1:]] if isinstance(value, str) and value.startswith("=") else value
-        for name, value in fate.blank.items()
+        for name, value in retention.blank.items()
     }
     tx.execute(update(table).where(mine).values(values))
 

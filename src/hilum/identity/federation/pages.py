@@ -142,7 +142,7 @@ class Federated:
         except Unreached as error:
             return await self._refused(request, provider, error)
         secure = self._kit.urls.is_secure(tenant)
-        secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
+        secret = cookies.read(request, cookies.OFFBOARDING, secure=secure)
         # An existing secret is kept, because another window may have a sign-in in progress.
         if not live.is_secret(secret):
             secret = self._kit.ids.secret()
@@ -164,7 +164,7 @@ class Federated:
             ids=self._kit.ids,
         )
         response = RedirectResponse(address, 303, headers=NO_STORE)
-        cookies.put(response, cookies.DEPARTURE, secret, secure=secure, life=SIGN_IN_LIFE)
+        cookies.put(response, cookies.OFFBOARDING, secret, secure=secure, life=SIGN_IN_LIFE)
         return response
 
     async def finish_sign_in(self, request: Request) -> Response:
@@ -176,7 +176,7 @@ class Federated:
         try:
             async with self._kit.guesses.slowing(trace.source):
                 query = forms.read_query(request)
-                secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
+                secret = cookies.read(request, cookies.OFFBOARDING, secure=secure)
                 state = query.one("state")
                 begun = live.open_state(vault(), state, secret)
                 judge = partial(

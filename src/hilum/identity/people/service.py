@@ -209,7 +209,7 @@ def was_tenant(ctx: Context, tenant: TenantId) -> bool:
 
 
 def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
-    """Record that a tenant has left, for good; no verb finds it afterwards. Two people agreed to it (``departures``). Raises NotFound."""
+    """Record that a tenant has left, for good; no verb finds it afterwards. Two people agreed to it (``offboardings``). Raises NotFound."""
     before = get_tenant(ctx, tenant_id, lock=True)
     after = replace(before, active=False, left_at=ctx.now)
     store.TENANTS.save(ctx.tx, after)

@@ -12,7 +12,7 @@ from hilum.foundation.kernel.ids import TenantId
 from hilum.operations.dry_runs.books import EVERYWHERE, BooksAt
 from hilum.operations.dry_runs.models import Counted, Effect, Lapse, Refused, What
 from hilum.policy.matrix.policy import exception_end, exception_fault
-from hilum.review.recertification.models import Climb, Rung
+from hilum.review.recertification.models import Climb, Level
 from hilum.review.recertification.policy import SEVERITIES, limits_in
 
 BY_COUNT: Mapping[str, What] = {Counted.AGREEMENTS: What.AGREEMENTS, Counted.FAMILIES: What.REFRESH}
@@ -83,12 +83,12 @@ def missing_proofs(
     return Lapse("", facts.app, facts.id, What.PROOFS, lacking, len(lacking), None, due)
 
 
-# --- the ladder (C226) ---------------------------------------------------------------------------------------------------------
+# --- the escalation (C226) ---------------------------------------------------------------------------------------------------------
 
 
 def climbed(climb: Climb) -> Lapse:
-    """Return how much further up the ladder the platform would take an app with overdue findings."""
-    what = What.SUSPENDED if climb.then >= Rung.SUSPEND else What.STOPPED
+    """Return how much further up the escalation the platform would take an app with overdue findings."""
+    what = What.SUSPENDED if climb.then >= Level.SUSPEND else What.STOPPED
     which = (climb.now.name.lower(), climb.then.name.lower())
     return Lapse("", climb.app, "", what, which, climb.findings, None, None)
 

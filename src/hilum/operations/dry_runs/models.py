@@ -283,7 +283,7 @@ class What(StrEnum):
     """Newly required proofs of contacts and domains: a finding that is due at ``until``."""
     STOPPED = "app_stopped"
     SUSPENDED = "app_suspended"
-    """The ladder would suspend the app by itself, for findings that are overdue already (C226)."""
+    """The escalation would suspend the app by itself, for findings that are overdue already (C226)."""
     EXCEPTION = "exception_ends"
     """An exception does not count under the version, or not for so long."""
 

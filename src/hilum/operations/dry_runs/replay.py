@@ -302,7 +302,7 @@ class Replay:
             yield each
 
     def everywhere(self, climbs: Iterable[Climb]) -> list[Row]:
-        """Return what lapses whatever becomes of scopes: what two people allowed, and what the ladder would do of apps with overdue findings."""
+        """Return what lapses whatever becomes of scopes: what two people allowed, and what the escalation would do of apps with overdue findings."""
         return [*self._listed(ended_exceptions(self.books)), *self._listed(map(climbed, climbs))]
 
     def _places(
@@ -490,7 +490,7 @@ class Replay:
         if found is None:
             alike = judged_by(facts, books.before, books.after)
             before = allowed_scopes(alike, installation, books.before, self.start.now)
-            # Standing refuses an app without a certification before its scopes are looked at.
+            # Eligibility refuses an app without a certification before its scopes are looked at.
             after = () if lapses else allowed_scopes(alike, installation, books.after, self.start.now)
             lost, gained = difference(before, after)
             found = self._here[key] = _Here(before, after, lost, gained, loss_of(after, lost))

@@ -113,7 +113,7 @@ def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection
 
 
 def read_climbs(ctx: Context, book: Book) -> list[Climb]:
-    """Read which apps the platform would take further up the ladder by itself under a book."""
+    """Read which apps the platform would take further up the escalation by itself under a book."""
     return list(revalidation.climbs_under(ctx, book))
 
 

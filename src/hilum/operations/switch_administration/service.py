@@ -4,7 +4,7 @@ A kill switch, in order:
 
 1. ``engage``: its target exists; ``controls.engage`` stores the switch, the change of the facts and the audit event with the live nodes.
 2. Each worker's snapshot follows that change before any other (``gateway.snapshot``). From then on the gateway refuses; every other endpoint
-   reads the switch with the standing that it judges.
+   reads the switch with the eligibility that it judges.
 3. Each worker records when it began to refuse (``gateway.switch.enforced``).
 4. ``report``: ``policy.judge`` compares these confirmations with the journals around the stop.
 5. ``release``: by one person, or by two if the switch is wide. What was issued before a full stop ended stays invalid.

@@ -27,7 +27,7 @@ class PackRule:
 
 
 @dataclass(frozen=True, slots=True)
-class PackStanding:
+class PackEligibility:
     """A pack on a day: whether it binds, and its rules."""
 
     pack: JurisdictionPack
@@ -40,9 +40,9 @@ class PackStanding:
         return not any(each.faults for each in self.rules)
 
 
-def standings(book: Book, on: date) -> tuple[PackStanding, ...]:
+def eligibilities(book: Book, on: date) -> tuple[PackEligibility, ...]:
     """Return whether a book meets each of its packs on a day."""
-    return tuple(PackStanding(pack, _state(pack, on), tuple(rules_of(book, pack))) for pack in book.packs)
+    return tuple(PackEligibility(pack, _state(pack, on), tuple(rules_of(book, pack))) for pack in book.packs)
 
 
 def _state(pack: JurisdictionPack, on: date) -> PackState:

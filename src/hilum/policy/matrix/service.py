@@ -50,7 +50,7 @@ from hilum.policy.matrix.exceptions import exception_fault
 from hilum.policy.matrix.first_hospitals import Refusals, needs_hospitals_first, require_first
 from hilum.policy.matrix.history import succession
 from hilum.policy.matrix.in_force import as_of
-from hilum.policy.matrix.jurisdictions import PackStanding
+from hilum.policy.matrix.jurisdictions import PackEligibility
 from hilum.policy.matrix.loading import take_back
 from hilum.policy.matrix.models import (
     APPLY_ACTION,
@@ -82,7 +82,7 @@ from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 
 __all__ = [
-    "PackStanding",
+    "PackEligibility",
     "add_exception",
     "ask_dry_run",
     "asked_of",
@@ -104,6 +104,8 @@ __all__ = [
     "needs_hospitals_first",
     "next_dry_run",
     "raise_of",
+    "read_book",
+    "render",
     "require_exception",
     "save_progress",
     "succession",
@@ -183,9 +185,9 @@ def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
     return found, shipped_book() if number == SHIPPED else loading.book_of(found)
 
 
-def view_packs(ctx: Context, number: int) -> tuple[PackStanding, ...]:
+def view_packs(ctx: Context, number: int) -> tuple[PackEligibility, ...]:
     """Return how a version of the rule book meets the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
-    return jurisdictions.standings(get_version(ctx, number)[1], ctx.now.date())
+    return jurisdictions.eligibilities(get_version(ctx, number)[1], ctx.now.date())
 
 
 def get_signed(ctx: Context, number: int) -> Version:

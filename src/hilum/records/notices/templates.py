@@ -119,16 +119,16 @@ SERVICE_OWNER_LOST = Template(
     _SERVICE_OWNER,
     _SERVICE_OWNER_ROWS,
 )
-DISPOSAL_REQUESTED_MAIL = Template(
-    MailKind.DISPOSAL_REQUESTED,
+DELETION_REQUEST_REQUESTED_MAIL = Template(
+    MailKind.DELETION_REQUEST_REQUESTED,
     "Requests to delete data wait for your answer",
     (
         "A hospital or a person ended your app's access. Please delete the data that the app has, and answer each request before its deadline.",
-        "Deletions in /developer, or hilum disposal list, has them, and hilum disposal show whose data each is about.",
+        "Deletions in /developer, or hilum deletion-request list, has them, and hilum deletion-request show whose data each is about.",
         "This mail is sent at most once a day for an app, however many requests there are.",
     ),
-    {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
-    (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
+    {"app": Kind.NAME, "deletion_request": Kind.ID, "due": Kind.MOMENT},
+    (("App", "app"), ("First request", "deletion_request"), ("Answer before", "due")),
 )
 ENROLMENT = Template(
     MailKind.ENROLMENT,
@@ -484,7 +484,7 @@ TEMPLATES = {
         SERVICE_OWNER_ASKED,
         SERVICE_OWNER_ENDS,
         SERVICE_OWNER_LOST,
-        DISPOSAL_REQUESTED_MAIL,
+        DELETION_REQUEST_REQUESTED_MAIL,
         ENROLMENT,
         APPROVAL_WAITS,
         FACTORS_RESET_ASKED,
@@ -532,9 +532,9 @@ _OF_AGREEMENT = {
 }
 EVENT_AGREEMENT_ENDING = EventType(EventKind.AGREEMENT_ENDING, _OF_AGREEMENT)
 EVENT_AGREEMENT_LAPSED = EventType(EventKind.AGREEMENT_LAPSED, _OF_AGREEMENT)
-DISPOSAL_REQUESTED = EventType(
-    EventKind.DISPOSAL_REQUESTED,
-    {"disposal_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT},
+DELETION_REQUEST_REQUESTED = EventType(
+    EventKind.DELETION_REQUEST_REQUESTED,
+    {"deletion_request_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT},
 )
 SCOPE_ENDING = EventType(
     EventKind.SCOPE_ENDING,
@@ -570,7 +570,7 @@ EVENTS = {
         DOMAIN_LAPSED,
         EVENT_AGREEMENT_ENDING,
         EVENT_AGREEMENT_LAPSED,
-        DISPOSAL_REQUESTED,
+        DELETION_REQUEST_REQUESTED,
         SCOPE_ENDING,
         APP_USE_EXCEEDS,
         APP_LIMITS_TIGHTEN,

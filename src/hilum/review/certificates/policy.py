@@ -133,7 +133,7 @@ def status_of(
 def grace_of(certification: Certification, book: Book, clients: Iterable[ClientFacts]) -> datetime | None:
     """Return until when the clients of a certification are served after its end; None if they are not, or another one gives them as much for longer.
 
-    By the same judgement as enforcement (``standing``), with the rule book that is in force everywhere.
+    By the same judgement as enforcement (``eligibility``), with the rule book that is in force everywhere.
     """
     until = (
         served_by(book, each, basis)

@@ -31,7 +31,7 @@ class Listed:
     in_open_category: bool
 
 
-class Standing(StrEnum):
+class Basis(StrEnum):
     """How far a statement in a listing can be relied on."""
 
     ATTESTED = "attested"
@@ -44,7 +44,7 @@ class Standing(StrEnum):
 class Statement:
     """A statement about one version of an app. ``at``: when it was made or, if it is verified, checked. ``text``: the vendor's words."""
 
-    standing: Standing
+    basis: Basis
     what: str
     version: str
     at: datetime

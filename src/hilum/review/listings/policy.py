@@ -10,7 +10,7 @@ from hilum.foundation.kernel.ids import VendorId
 from hilum.identity.people.models import StaffRole, VendorRight
 from hilum.identity.people.policy import may_as_member
 from hilum.review.certificates.models import Certificate, Status
-from hilum.review.listings.models import Listed, Standing, Statement
+from hilum.review.listings.models import Basis, Listed, Statement
 from hilum.review.submissions.models import DisciplineReview, DisciplineState, Result, Run
 
 
@@ -83,7 +83,7 @@ def _verified(run: Run | None, disciplines: Iterable[DisciplineReview], version:
         passed = {each.rule for each in run.judgement.checks if each.result is Result.PASSED}
         for rule in sorted(passed - blocked):
             if rule in VERIFIED:
-                yield Statement(Standing.VERIFIED, VERIFIED[rule], version, run.at)
+                yield Statement(Basis.VERIFIED, VERIFIED[rule], version, run.at)
     for each in disciplines:
         # A discipline that no person judged passed by the checks above.
         if (
@@ -92,7 +92,7 @@ def _verified(run: Run | None, disciplines: Iterable[DisciplineReview], version:
             and each.reviewer != str(SYSTEM)
         ):
             what = f"A reviewer passed the {each.discipline.value} discipline"
-            yield Statement(Standing.VERIFIED, what, version, each.judged_at)
+            yield Statement(Basis.VERIFIED, what, version, each.judged_at)
 
 
 def _attested(content: Mapping[str, Any], version: str, at: datetime) -> Iterator[Statement]:
@@ -103,7 +103,7 @@ def _attested(content: Mapping[str, Any], version: str, at: datetime) -> Iterato
         stated.append(("Which AI it uses, and how far that acts by itself", ai))
     for what, value in stated:
         if value not in (None, "", []):
-            yield Statement(Standing.ATTESTED, what, version, at, _text(value))
+            yield Statement(Basis.ATTESTED, what, version, at, _text(value))
 
 
 def _text(value: object) -> str:

@@ -22,7 +22,7 @@ from hilum.foundation.web.api import (
 )
 from hilum.foundation.web.kit import Kit
 from hilum.review.listings import policy, service
-from hilum.review.listings.models import Listed, Standing
+from hilum.review.listings.models import Basis, Listed
 
 READERS = audience("staff", "administrator", "member")
 
@@ -52,9 +52,9 @@ class ListingShown(Shown):
 
 
 class StatementShown(Shown):
-    """``standing``: ``verified`` by a check of the platform or a reviewer ``at`` a moment, or ``attested`` by the vendor (``text``)."""
+    """``basis``: ``verified`` by a check of the platform or a reviewer ``at`` a moment, or ``attested`` by the vendor (``text``)."""
 
-    standing: Standing
+    basis: Basis
     what: str
     version: str
     at: datetime

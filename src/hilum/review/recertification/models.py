@@ -1,4 +1,4 @@
-"""Findings about certified apps, the ladder, and the nightly round."""
+"""Findings about certified apps, the escalation, and the nightly round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,8 +100,8 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-class Rung(IntEnum):
-    """The rungs of the ladder, from none to the withdrawal of the certification."""
+class Level(IntEnum):
+    """The levels of the escalation, from none to the withdrawal of the certification."""
 
     NONE = 0
     NOTIFY = 1
@@ -112,11 +112,11 @@ class Rung(IntEnum):
     WITHDRAW = 5
 
 
-RUNGS: Mapping[Automation, Rung] = {
-    Automation.NOTIFY: Rung.NOTIFY,
-    Automation.WARN: Rung.WARN,
-    Automation.NO_NEW_LAUNCHES: Rung.STOP,
-    Automation.SUSPEND: Rung.SUSPEND,
+LEVELS: Mapping[Automation, Level] = {
+    Automation.NOTIFY: Level.NOTIFY,
+    Automation.WARN: Level.WARN,
+    Automation.NO_NEW_LAUNCHES: Level.STOP,
+    Automation.SUSPEND: Level.SUSPEND,
 }
 """How far the platform climbs by itself, by the cell's setting."""
 DAYS: Mapping[Severity, int] = {each: FIX_DAYS[f"fix_days_{each.value}"] for each in Severity}
@@ -190,15 +190,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
-    """How far an app has climbed the ladder: its rung, and the rung that its findings require (``due``), which may wait for a person.
+class Escalation:
+    """How far an app has was escalated: its level, and the level that its findings require (``due``), which may wait for a person.
 
-    ``switches``: the kill switches that the ladder engaged. ``suspended``: the ladder suspended the app. ``asked_at``: when somebody requested a check.
+    ``switches``: the kill switches that the escalation engaged. ``suspended``: the escalation suspended the app. ``asked_at``: when somebody requested a check.
     """
 
     app: AppId
-    rung: Rung = Rung.NONE
-    due: Rung = Rung.NONE
+    level: Level = Level.NONE
+    due: Level = Level.NONE
     switches: tuple[str, ...] = ()
     suspended: bool = False
     looked_at: datetime | None = None
@@ -210,8 +210,8 @@ class Climb:
     """How far the platform takes an app by itself now, and under another rule book. ``findings``: how many are overdue."""
 
     app: AppId
-    now: Rung
-    then: Rung
+    now: Level
+    then: Level
     findings: int
 
 
@@ -274,10 +274,10 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A cell's rules for findings: days to fix by severity, how far the platform climbs by itself, and the days between rungs."""
+    """A cell's rules for findings: days to fix by severity, how far the platform climbs by itself, and the days between levels."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
-    automatic: Rung = RUNGS[AUTOMATION]
+    automatic: Level = LEVELS[AUTOMATION]
     suspend_days: int = ESCALATION_DAYS["suspend_days"]
     withdraw_days: int = ESCALATION_DAYS["withdraw_days"]
     service: Criteria = NO_CRITERIA

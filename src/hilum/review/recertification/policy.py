@@ -1,4 +1,4 @@
-"""What is a finding, when it is due, and how far it climbs the ladder. Pure."""
+"""What is a finding, when it is due, and how far it is escalated. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -17,15 +17,15 @@ from hilum.policy.matrix.policy import cell_of, criteria_of, strictest_criteria
 from hilum.review.recertification.drift import concern_of
 from hilum.review.recertification.models import (
     FINDINGS_BOUND,
+    LEVELS,
     LISTED_BOUND,
-    RUNGS,
     UNUSED_DAYS,
     Bounced,
     Concern,
     Finding,
     Followed,
+    Level,
     Limits,
-    Rung,
     Severity,
     State,
     Subject,
@@ -226,7 +226,7 @@ def limits_in(cell: Cell) -> Limits:
         Severity.MEDIUM: cell.fix_days_medium,
         Severity.LOW: cell.fix_days_low,
     }
-    return Limits(days, RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days, criteria_of(cell))
+    return Limits(days, LEVELS[cell.automation], cell.suspend_days, cell.withdraw_days, criteria_of(cell))
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
@@ -246,16 +246,16 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
     )
 
 
-def ladder_differs(one: Book, other: Book) -> bool:
-    """Check whether two books differ in when, or how far, apps climb the ladder for the same findings."""
+def escalation_differs(one: Book, other: Book) -> bool:
+    """Check whether two books differ in when, or how far, apps are escalated for the same findings."""
     return any(
-        _ladder(one, name, tier) != _ladder(other, name, tier)
+        _escalation(one, name, tier) != _escalation(other, name, tier)
         for name in {*one.categories, *other.categories}
         for tier in Tier
     )
 
 
-def _ladder(book: Book, category: str, tier: Tier) -> tuple[Rung, int, int]:
+def _escalation(book: Book, category: str, tier: Tier) -> tuple[Level, int, int]:
     cell = cell_of(book, category, tier)
     found = Limits() if cell is None else limits_in(cell)
     return found.automatic, found.suspend_days, found.withdraw_days
@@ -271,30 +271,30 @@ def needs_review(findings: Iterable[Finding], now: datetime) -> bool:
     return any(each.severity in _GRAVE and each.is_overdue(now) for each in findings)
 
 
-# --- the ladder --------------------------------------------------------------------------------------------------------------
+# --- the escalation --------------------------------------------------------------------------------------------------------------
 
 
-def rung_of(found: Finding, limits: Limits, now: datetime) -> Rung:
-    """Return the rung that one finding requires."""
+def level_of(found: Finding, limits: Limits, now: datetime) -> Level:
+    """Return the level that one finding requires."""
     if found.state is not State.OPEN or found.due_at is None:
-        return Rung.NONE
+        return Level.NONE
     if now >= found.due_at + timedelta(days=limits.withdraw_days):
-        return Rung.WITHDRAW
+        return Level.WITHDRAW
     if now >= found.due_at + timedelta(days=limits.suspend_days):
-        return Rung.SUSPEND
+        return Level.SUSPEND
     if now >= found.due_at:
-        return Rung.STOP
+        return Level.STOP
     half = found.opened_at + (found.due_at - found.opened_at) / 2
-    return Rung.WARN if now >= half else Rung.NOTIFY
+    return Level.WARN if now >= half else Level.NOTIFY
 
 
-def rung_due(findings: Iterable[Finding], limits: Limits, now: datetime) -> Rung:
-    """Return the highest rung that an app's findings require."""
-    return max((rung_of(each, limits, now) for each in findings), default=Rung.NONE)
+def level_due(findings: Iterable[Finding], limits: Limits, now: datetime) -> Level:
+    """Return the highest level that an app's findings require."""
+    return max((level_of(each, limits, now) for each in findings), default=Level.NONE)
 
 
-def is_of_ladder(switch: Switch, versions: Collection[str]) -> bool:
-    """Check whether a switch is one of the ladder's: engaged by the platform itself, against new launches of one of an app's versions."""
+def is_of_escalation(switch: Switch, versions: Collection[str]) -> bool:
+    """Check whether a switch is one of the escalation's: engaged by the platform itself, against new launches of one of an app's versions."""
     return (
         switch.engaged_by == str(SYSTEM)
         and switch.mode is Mode.NO_NEW_LAUNCHES
@@ -303,6 +303,6 @@ def is_of_ladder(switch: Switch, versions: Collection[str]) -> bool:
     )
 
 
-def rung_taken(due: Rung, limits: Limits) -> Rung:
+def level_taken(due: Level, limits: Limits) -> Level:
     """Return how far the platform climbs by itself. A program never withdraws a certification."""
-    return min(due, limits.automatic, Rung.SUSPEND)
+    return min(due, limits.automatic, Level.SUSPEND)

@@ -26,7 +26,7 @@ from hilum.foundation.web.api import (
 from hilum.foundation.web.kit import Kit
 from hilum.review.recertification import service
 from hilum.review.recertification.drifting import Use
-from hilum.review.recertification.models import SORTS, Criterion, Finding, Ladder, Round, Severity, State
+from hilum.review.recertification.models import SORTS, Criterion, Escalation, Finding, Round, Severity, State
 
 READERS = audience("staff", "member")
 
@@ -60,11 +60,11 @@ class FindingShown(Shown):
     closed_at: datetime | None
 
 
-class LadderShown(Shown):
-    """``rung``: how far the app has climbed. ``due``: the rung that its findings require; beyond ``rung`` it waits for a person."""
+class EscalationShown(Shown):
+    """``level``: how far the app has climbed. ``due``: the level that its findings require; beyond ``level`` it waits for a person."""
 
     app: str
-    rung: str
+    level: str
     due: str
     looked_at: datetime | None
     asked_at: datetime | None
@@ -200,23 +200,23 @@ def api(kit: Kit, use: Use) -> APIRouter:
         found: Round = await run_read(kit, request, service.progress)
         return RoundShown.model_validate(found)
 
-    @router.get("/revalidation/apps", response_model=Page[LadderShown], openapi_extra=audience("staff"))
-    async def list_ladders(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List apps that climbed the ladder, or will once a person decides."""
-        found = await run_read(kit, request, partial(service.list_ladders, page=query.page))
-        return page_of(found, _ladder, query, key=lambda each: str(each.app))
+    @router.get("/revalidation/apps", response_model=Page[EscalationShown], openapi_extra=audience("staff"))
+    async def list_escalations(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List apps that were escalated, or will once a person decides."""
+        found = await run_read(kit, request, partial(service.list_escalations, page=query.page))
+        return page_of(found, _escalation, query, key=lambda each: str(each.app))
 
     @router.get("/revalidation/apps/{app}", openapi_extra=READERS)
-    async def get_ladder(request: Request, app: Id) -> LadderShown:
-        """Show how far an app has climbed the ladder."""
-        return _ladder(await run_read(kit, request, partial(service.view_ladder, app_id=AppId(app))))
+    async def get_escalation(request: Request, app: Id) -> EscalationShown:
+        """Show how far an app has was escalated."""
+        return _escalation(await run_read(kit, request, partial(service.view_escalation, app_id=AppId(app))))
 
     askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
 
     @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
-    async def ask(request: Request, app: Id) -> LadderShown:
+    async def ask(request: Request, app: Id) -> EscalationShown:
         """Request a check of a certified app within a minute or two, for example after a fix."""
-        return _ladder(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
+        return _escalation(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
 
     return router
 
@@ -239,10 +239,10 @@ def _service(router: APIRouter, kit: Kit, use: Use) -> None:
         return ServiceShown(app=app, criteria=[CriterionShown.model_validate(each) for each in found])
 
 
-def _ladder(found: Ladder) -> LadderShown:
-    return LadderShown(
+def _escalation(found: Escalation) -> EscalationShown:
+    return EscalationShown(
         app=found.app,
-        rung=found.rung.name.lower(),
+        level=found.level.name.lower(),
         due=found.due.name.lower(),
         looked_at=found.looked_at,
         asked_at=found.asked_at,

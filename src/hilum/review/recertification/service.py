@@ -1,4 +1,4 @@
-"""Check certified apps again, keep their findings, and move them up and down the ladder."""
+"""Check certified apps again, keep their findings, and move them up and down the escalation."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -47,12 +47,12 @@ from hilum.review.recertification.models import (
     Climb,
     CriterionResult,
     Currency,
+    Escalation,
     Finding,
     Followed,
-    Ladder,
+    Level,
     Limits,
     Round,
-    Rung,
     State,
     Subject,
 )
@@ -63,10 +63,10 @@ from hilum.review.submissions.models import Look
 __all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_figures", "view_over_requests"]
 REASON = "Findings about this app were not fixed in time: hilum finding list"
 _MAILS = {
-    Rung.NOTIFY: MailKind.FINDINGS_OPENED,
-    Rung.WARN: MailKind.FINDINGS_WARNED,
-    Rung.STOP: MailKind.FINDINGS_STOPPED,
-    Rung.SUSPEND: MailKind.FINDINGS_STOPPED,
+    Level.NOTIFY: MailKind.FINDINGS_OPENED,
+    Level.WARN: MailKind.FINDINGS_WARNED,
+    Level.STOP: MailKind.FINDINGS_STOPPED,
+    Level.SUSPEND: MailKind.FINDINGS_STOPPED,
 }
 
 
@@ -180,7 +180,7 @@ def _unused(ctx: Context, certification: Certification, permits: Permits) -> tup
 
 
 def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
-    """Store the results of an app's check, and move it on the ladder; return False if another process has done so."""
+    """Store the results of an app's check, and move it on the escalation; return False if another process has done so."""
     if not _is_turn(ctx, subject):
         return False
     certification = _certification(ctx, subject.app)
@@ -212,8 +212,8 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             use_store.save_use(ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now)
         climb(ctx, app, certification, limits, found)
         _note_review(ctx, certification, found)
-    ladder = store.lock_ladder(ctx.tx, subject.app)
-    store.save_ladder(ctx.tx, replace(ladder, looked_at=ctx.now))
+    escalation = store.lock_escalation(ctx.tx, subject.app)
+    store.save_escalation(ctx.tx, replace(escalation, looked_at=ctx.now))
     return True
 
 
@@ -226,10 +226,10 @@ def skip(ctx: Context, subject: Subject) -> None:
 def _is_turn(ctx: Context, subject: Subject) -> bool:
     """Advance the round, or end a requested check; return False if that was done before."""
     if subject.day is None:
-        ladder = store.lock_ladder(ctx.tx, subject.app)
-        if ladder.asked_at != subject.asked_at:
+        escalation = store.lock_escalation(ctx.tx, subject.app)
+        if escalation.asked_at != subject.asked_at:
             return False
-        store.save_ladder(ctx.tx, replace(ladder, asked_at=None))
+        store.save_escalation(ctx.tx, replace(escalation, asked_at=None))
         return True
     held = store.lock_round(ctx.tx)
     if held.day != subject.day or held.is_over or subject.app <= held.after:
@@ -298,15 +298,15 @@ def _note_review(ctx: Context, certification: Certification, findings: Sequence[
 
 
 def _close_all(ctx: Context, app: AppId) -> None:
-    """Close everything about an app that is no longer certified, and undo what the ladder did."""
+    """Close everything about an app that is no longer certified, and undo what the escalation did."""
     held = store.open_findings(ctx.tx, app)
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
     registry.note_finding_reviews(ctx, [app], ())
-    ladder = store.lock_ladder(ctx.tx, app)
-    if ladder.due is not Rung.NONE or ladder.rung is not Rung.NONE:
-        after = _moved(ctx, registry.get_app(ctx, app), None, ladder, to=Rung.NONE, due=Rung.NONE)
-        store.save_ladder(ctx.tx, after)
+    escalation = store.lock_escalation(ctx.tx, app)
+    if escalation.due is not Level.NONE or escalation.level is not Level.NONE:
+        after = _moved(ctx, registry.get_app(ctx, app), None, escalation, to=Level.NONE, due=Level.NONE)
+        store.save_escalation(ctx.tx, after)
 
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
@@ -327,30 +327,32 @@ def _limits_under(ctx: Context, book: Book, certification: Certification) -> Lim
 def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
     """Yield the apps with overdue findings that the platform would stop or suspend by itself under a book, but may not now."""
     current = policies.current(ctx).as_of(ctx.now).everywhere
-    for app in sorted(store.apps_overdue(ctx.tx, ctx.now)) if policy.ladder_differs(current, book) else ():
+    for app in (
+        sorted(store.apps_overdue(ctx.tx, ctx.now)) if policy.escalation_differs(current, book) else ()
+    ):
         if (certification := _certification(ctx, app)) is None:
             continue
         found = store.open_findings(ctx.tx, app)
         limits = (_limits_under(ctx, each, certification) for each in (current, book))
-        now, then = (policy.rung_taken(policy.rung_due(found, each, ctx.now), each) for each in limits)
-        if then > now and then >= Rung.STOP:
+        now, then = (policy.level_taken(policy.level_due(found, each, ctx.now), each) for each in limits)
+        if then > now and then >= Level.STOP:
             yield Climb(app, now, then, sum(each.is_overdue(ctx.now) for each in found))
 
 
-# --- the ladder --------------------------------------------------------------------------------------------------------------
+# --- the escalation --------------------------------------------------------------------------------------------------------------
 
 
 def climb(
     ctx: Context, app: App, certification: Certification, limits: Limits, findings: Sequence[Finding]
-) -> Ladder:
-    """Move an app to the rung that its findings require and the platform may take by itself, up or down; record and announce it."""
+) -> Escalation:
+    """Move an app to the level that its findings require and the platform may take by itself, up or down; record and announce it."""
     found = [each for each in findings if each.state is State.OPEN]
-    due = policy.rung_due(found, limits, ctx.now)
-    taken = policy.rung_taken(due, limits)
-    ladder = store.lock_ladder(ctx.tx, app.id)
-    after = _moved(ctx, app, certification, ladder, to=taken, due=due)
-    store.save_ladder(ctx.tx, after)
-    if taken > ladder.rung:
+    due = policy.level_due(found, limits, ctx.now)
+    taken = policy.level_taken(due, limits)
+    escalation = store.lock_escalation(ctx.tx, app.id)
+    after = _moved(ctx, app, certification, escalation, to=taken, due=due)
+    store.save_escalation(ctx.tx, after)
+    if taken > escalation.level:
         _announce(ctx, app, found, taken, limits)
     return after
 
@@ -359,49 +361,49 @@ def _moved(
     ctx: Context,
     app: App,
     certification: Certification | None,
-    ladder: Ladder,
+    escalation: Escalation,
     *,
-    to: Rung,
-    due: Rung,
-) -> Ladder:
-    after = replace(ladder, rung=to, due=due)
-    if to >= Rung.STOP:
+    to: Level,
+    due: Level,
+) -> Escalation:
+    after = replace(escalation, level=to, due=due)
+    if to >= Level.STOP:
         assert certification is not None, "what is not certified is not launched"
-        after = replace(after, switches=_stopped(ctx, app, _own(ctx, app, ladder.switches)))
+        after = replace(after, switches=_stopped(ctx, app, _own(ctx, app, escalation.switches)))
         listings.hide(ctx, app.id)
     else:
-        for each in _own(ctx, app, ladder.switches):
+        for each in _own(ctx, app, escalation.switches):
             controls.release(ctx, each.id, counts=lambda *_: False)
         listings.unhide(ctx, app.id)
         after = replace(after, switches=())
-    if to >= Rung.SUSPEND and app.state is AppState.ACTIVE:
+    if to >= Level.SUSPEND and app.state is AppState.ACTIVE:
         registry.suspend_app(ctx, app.id, REASON)
         after = replace(after, suspended=True)
-    elif to < Rung.SUSPEND and ladder.suspended:
+    elif to < Level.SUSPEND and escalation.suspended:
         # A person may have resumed the app and suspended it again: then only people resume it.
         if app.state is AppState.SUSPENDED and _suspended_it(ctx, app):
             registry.resume_app(ctx, app.id, "What was found about this app is fixed.")
         after = replace(after, suspended=False)
-    if (ladder.rung, ladder.due) != (to, due):
-        facts = {"from": ladder.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
+    if (escalation.level, escalation.due) != (to, due):
+        facts = {"from": escalation.level.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
         audit.record(ctx, Event("revalidation.app.climb", app=app.id, facts=facts))
     return after
 
 
 def _suspended_it(ctx: Context, app: App) -> bool:
-    """Check whether the last suspension of an app is the ladder's. Only people resume what people suspended since."""
+    """Check whether the last suspension of an app is the escalation's. Only people resume what people suspended since."""
     query = EventQuery(action="registry.app.suspend", app=app.id, outcome="done", limit=1)
     return [each.actor for each in audit.list_events(ctx, query).events] == [str(SYSTEM)]
 
 
 def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
-    """Return the switches in force that the ladder engaged for an app. The row is not signed, so other switches in it are ignored."""
+    """Return the switches in force that the escalation engaged for an app. The row is not signed, so other switches in it are ignored."""
     ids = tuple(named)
     if not ids:
         return []
     versions = {each.version for each in registry.certifications_of(ctx, app.id)}
     found = (controls.get_switch(ctx, each) for each in ids)
-    return [each for each in found if each.in_force(ctx.now) and policy.is_of_ladder(each, versions)]
+    return [each for each in found if each.in_force(ctx.now) and policy.is_of_escalation(each, versions)]
 
 
 def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, ...]:
@@ -417,17 +419,17 @@ def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, .
     return tuple(each.id for each in (*switches, *made))
 
 
-def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limits: Limits) -> None:
-    """Notify the vendor of its app's rung, and from the stop on also the hospitals that use the app."""
-    worst = max(found, key=lambda each: policy.rung_of(each, limits, ctx.now))
+def _announce(ctx: Context, app: App, found: Sequence[Finding], level: Level, limits: Limits) -> None:
+    """Notify the vendor of its app's level, and from the stop on also the hospitals that use the app."""
+    worst = max(found, key=lambda each: policy.level_of(each, limits, ctx.now))
     due = (worst.due_at or ctx.now).isoformat()
-    cause = f"findings/{worst.id}/{rung.name.lower()}"
+    cause = f"findings/{worst.id}/{level.name.lower()}"
     facts = {"app": app.name, "rule": worst.rule, "finding": worst.id, "due": due}
     for address in contacts.reached(ctx, app.vendor):
-        notices.put_mail(ctx, Mail(_MAILS[rung], address, cause, facts, vendor=app.vendor, app=app.id))
-    event_facts = {"app_id": app.id, "finding_id": worst.id, "stage": rung.name.lower(), "due": due}
+        notices.put_mail(ctx, Mail(_MAILS[level], address, cause, facts, vendor=app.vendor, app=app.id))
+    event_facts = {"app_id": app.id, "finding_id": worst.id, "stage": level.name.lower(), "due": due}
     notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, event_facts, app=app.id))
-    if rung < Rung.STOP:
+    if level < Level.STOP:
         return
     held = {"app": app.name, "rule": worst.rule}
     for tenant in installations.hospitals_of(ctx, app.id):
@@ -437,7 +439,7 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
 # --- for people --------------------------------------------------------------------------------------------------------------
 
 
-def ask(ctx: Context, app_id: AppId) -> Ladder:
+def ask(ctx: Context, app_id: AppId) -> Escalation:
     """Request a check of an app soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (no right, or asked too recently)."""
     app = registry.get_app(ctx, app_id)
     event = Event("revalidation.app.ask", app=app.id)
@@ -447,14 +449,14 @@ def ask(ctx: Context, app_id: AppId) -> Ladder:
         raise audit.refusal(ctx, event)
     if _certification(ctx, app.id) is None:
         raise Conflict("not_certified", "The app is not certified for production, so it is not checked.")
-    held = store.lock_ladder(ctx.tx, app.id)
+    held = store.lock_escalation(ctx.tx, app.id)
     # Of requests, not of looks: who fixed something after the nightly round need not wait.
     query = EventQuery(action=event.action, app=app.id, since=ctx.now - ASK_AGAIN, outcome="done", limit=1)
     if held.asked_at is not None or audit.list_events(ctx, query).events:
         detail = "A check of the app was requested less than ten minutes ago. Try again when they are over."
         raise audit.refusal(ctx, replace(event, reason="asked_recently"), detail)
     after = replace(held, asked_at=ctx.now)
-    store.save_ladder(ctx.tx, after)
+    store.save_escalation(ctx.tx, after)
     audit.record(ctx, event)
     return after
 
@@ -484,18 +486,18 @@ def view_finding(ctx: Context, finding_id: str) -> Finding:
     return found
 
 
-def view_ladder(ctx: Context, app_id: AppId) -> Ladder:
-    """Get the rung of an app. Raises NotFound."""
+def view_escalation(ctx: Context, app_id: AppId) -> Escalation:
+    """Get the level of an app. Raises NotFound."""
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
-    return store.get_ladder(ctx.tx, app.id)
+    return store.get_escalation(ctx.tx, app.id)
 
 
-def list_ladders(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Ladder]:
-    """List apps that moved up the ladder or will, for the platform's staff. Raises NotPermitted."""
+def list_escalations(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Escalation]:
+    """List apps that moved up the escalation or will, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
-    return store.list_ladders(ctx.tx, page)
+    return store.list_escalations(ctx.tx, page)
 
 
 def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult, ...]:

@@ -31,10 +31,10 @@ from hilum.foundation.kernel.pages import PageQuery
 from hilum.review.recertification.models import (
     PURGE_BATCH,
     SORTS,
+    Escalation,
     Finding,
-    Ladder,
+    Level,
     Round,
-    Rung,
     Severity,
     State,
 )
@@ -77,11 +77,11 @@ findings = Table(
     Index("ix_revalidation_finding_vendor_due", "vendor", _DUE, "id"),
     Index("ix_revalidation_finding_closed", "closed_at"),
 )
-ladders = Table(
+escalations = Table(
     "revalidation_app",
     metadata,
     Column("app", String(64), primary_key=True),
-    Column("rung", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
     Column("due", Integer, nullable=False),
     Column("switches", JSON, nullable=False),
     Column("suspended", Boolean, nullable=False),
@@ -198,8 +198,8 @@ def apps_not_looked_at(tx: Connection, since: datetime, after: str, limit: int) 
     """List apps after one that have something open and were not looked at since a moment."""
     query = (
         select(findings.c.app)
-        .join(ladders, ladders.c.app == findings.c.app)
-        .where(findings.c.closed_at.is_(None), ladders.c.looked_at < since, findings.c.app > after)
+        .join(escalations, escalations.c.app == findings.c.app)
+        .where(findings.c.closed_at.is_(None), escalations.c.looked_at < since, findings.c.app > after)
         .distinct()
     )
     return [AppId(row.app) for row in tx.execute(query.order_by(findings.c.app).limit(limit))]
@@ -245,47 +245,49 @@ def _finding(row: Row[Any]) -> Finding:
 # --- how far apps climbed ----------------------------------------------------------------------------------------------------
 
 
-def lock_ladder(tx: Connection, app: AppId) -> Ladder:
+def lock_escalation(tx: Connection, app: AppId) -> Escalation:
     """Get how far an app climbed, locked until the transaction ends."""
-    first = {"rung": 0, "due": 0, "switches": [], "suspended": False, "looked_at": None, "asked_at": None}
-    tx.execute(insert_or_ignore(tx, ladders).values(app=app, **first))
-    return _ladder(tx.execute(select(ladders).where(ladders.c.app == app).with_for_update()).one())
+    first = {"level": 0, "due": 0, "switches": [], "suspended": False, "looked_at": None, "asked_at": None}
+    tx.execute(insert_or_ignore(tx, escalations).values(app=app, **first))
+    return _escalation(
+        tx.execute(select(escalations).where(escalations.c.app == app).with_for_update()).one()
+    )
 
 
-def get_ladder(tx: Connection, app: AppId) -> Ladder:
-    row = tx.execute(select(ladders).where(ladders.c.app == app)).first()
-    return Ladder(app) if row is None else _ladder(row)
+def get_escalation(tx: Connection, app: AppId) -> Escalation:
+    row = tx.execute(select(escalations).where(escalations.c.app == app)).first()
+    return Escalation(app) if row is None else _escalation(row)
 
 
-def save_ladder(tx: Connection, after: Ladder) -> None:
+def save_escalation(tx: Connection, after: Escalation) -> None:
     values = {
-        "rung": int(after.rung),
+        "level": int(after.level),
         "due": int(after.due),
         "switches": list(after.switches),
         "suspended": after.suspended,
         "looked_at": after.looked_at,
         "asked_at": after.asked_at,
     }
-    tx.execute(ladders.update().where(ladders.c.app == after.app).values(values))
+    tx.execute(escalations.update().where(escalations.c.app == after.app).values(values))
 
 
-def list_ladders(tx: Connection, page: PageQuery) -> list[Ladder]:
+def list_escalations(tx: Connection, page: PageQuery) -> list[Escalation]:
     """List by app those that climbed, or are to climb."""
-    query = select(ladders).where(ladders.c.due > 0)
-    return [_ladder(row) for row in tx.execute(by_key(query, ladders.c.app, page))]
+    query = select(escalations).where(escalations.c.due > 0)
+    return [_escalation(row) for row in tx.execute(by_key(query, escalations.c.app, page))]
 
 
-def list_asked(tx: Connection, limit: int) -> list[Ladder]:
+def list_asked(tx: Connection, limit: int) -> list[Escalation]:
     """List the apps that somebody asked to have looked at, the longest waiting first."""
-    query = select(ladders).where(ladders.c.asked_at.is_not(None)).order_by(ladders.c.asked_at)
-    return [_ladder(row) for row in tx.execute(query.limit(limit))]
+    query = select(escalations).where(escalations.c.asked_at.is_not(None)).order_by(escalations.c.asked_at)
+    return [_escalation(row) for row in tx.execute(query.limit(limit))]
 
 
-def _ladder(row: Row[Any]) -> Ladder:
-    return Ladder(
+def _escalation(row: Row[Any]) -> Escalation:
+    return Escalation(
         AppId(row.app),
-        Rung(row.rung),
-        Rung(row.due),
+        Level(row.level),
+        Level(row.due),
         tuple(row.switches),
         row.suspended,
         row.looked_at,

@@ -1,4 +1,4 @@
-"""Overuse: use of an app beyond what its certified version declares, found in the counts of decisions (C21).
+"""Undeclared use: use of an app beyond what its certified version declares, found in the counts of decisions (C21).
 
 Owns: which use exceeds a declaration; which tier the version would have had if it had declared it; the notice to the vendor.
 Must not know: how decisions are counted; how a tier withholds (policies); how mail is sent.

@@ -22,7 +22,7 @@ MODULES = {
     "client": "surfaces.cli.clients",
     "consent": "surfaces.cli.consents",
     "contact": "surfaces.cli.contacts",
-    "disposal": "surfaces.cli.disposals",
+    "deletion-request": "surfaces.cli.deletion_requests",
     "defect": "surfaces.cli.defects",
     "doctor": "server.commands.doctor",
     "drill": "surfaces.cli.drills",
@@ -50,7 +50,7 @@ MODULES = {
     "serve": "server.commands.server",
     "session": "surfaces.cli.sessions",
     "switch": "server.commands.switches",
-    "tenant": "server.commands.departures",
+    "tenant": "server.commands.offboardings",
     "vendor": "surfaces.cli.vendors",
     "webhook": "surfaces.cli.notices",
 }

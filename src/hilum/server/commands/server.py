@@ -183,7 +183,7 @@ def _plan_as_json(plan: "Plan") -> dict[str, Any]:
         "revision": plan.gate.revision,
         "release": plan.gate.release,
         # The name of this member is public and older than the glossary's "schema state".
-        "standing": plan.gate.state,
+        "eligibility": plan.gate.state,
         "steps": [asdict(step) for step in plan.steps],
         "must_stop": [each.name for each in plan.blocking_nodes],
     }

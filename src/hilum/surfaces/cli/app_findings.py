@@ -77,21 +77,21 @@ def finding_recheck(app_id: str, *, json_: bool) -> None:
     show_one(api.call("POST", f"/revalidation/apps/{api.segment(app_id)}"), json_=json_)
 
 
-@finding.command("ladder")
+@finding.command("escalation")
 @click.argument("app", metavar="[APP]", type=APP, required=False, default="")
 @json_option
-def finding_ladder(app: str, *, json_: bool) -> None:
-    r"""Show how far an app has climbed the ladder, or list all that climbed. A rung beyond waits for a person.
+def finding_escalation(app: str, *, json_: bool) -> None:
+    r"""Show how far an app has was escalated, or list all that climbed. A level beyond waits for a person.
 
     \b
     Examples:
-      hilum finding ladder
-      hilum finding ladder Rota
+      hilum finding escalation
+      hilum finding escalation Rota
     """
     if app:
         show_one(api.call("GET", f"/revalidation/apps/{api.segment(app)}"), json_=json_)
     else:
-        show(api.every("/revalidation/apps"), ("app", "rung", "due", "looked_at"), json_=json_)
+        show(api.every("/revalidation/apps"), ("app", "level", "due", "looked_at"), json_=json_)
 
 
 @finding.command("service")

@@ -56,7 +56,7 @@ def listing_statements(app_id: str, *, json_: bool) -> None:
       hilum listing statements Rota
     """
     found = api.call("GET", f"/listings/{api.segment(app_id)}/statements")
-    show(found["statements"], ("standing", "what", "version", "at", "text"), json_=json_)
+    show(found["statements"], ("basis", "what", "version", "at", "text"), json_=json_)
 
 
 @listing.command("publish")

@@ -27,6 +27,8 @@ from hilum.surfaces.console.operations import (
     apps,
     books,
     defects,
+    eligibility,
+    entries,
     evidence,
     exceptions,
     now,
@@ -34,7 +36,6 @@ from hilum.surfaces.console.operations import (
     publishing,
     scopes,
     staff,
-    standing,
 )
 from hilum.surfaces.console.parts import held_changes
 from hilum.surfaces.console.ports import Ports
@@ -46,9 +47,9 @@ from hilum.surfaces.console.shared import (
     activity,
     agreements,
     approvals,
-    departures,
-    disposals,
+    deletion_requests,
     guide,
+    offboardings,
     search,
     switches,
 )
@@ -90,10 +91,12 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.now", now.show),
         *desk.route("operations.apps", apps.show_list),
         *desk.route("operations.app", apps.show),
-        *desk.route("operations.standing", standing.show, standing.act),
+        *desk.route("operations.eligibility", eligibility.show, eligibility.act),
         *desk.route("operations.audit", activity.show_accesses),
         *desk.route("operations.events", activity.show_events),
         *desk.route("operations.policy", policies.show),
+        *desk.route("operations.entry", entries.show),
+        *desk.route("operations.entry_change", entries.show_change, entries.change, multi=entries.TICKED),
         *desk.route("operations.jurisdictions", policies.show_jurisdictions),
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),
@@ -106,9 +109,9 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.evidence", evidence.show, evidence.act),
         *desk.route("operations.defects", defects.show_list),
         *desk.route("operations.defect", defects.show, defects.act),
-        *desk.route("operations.departures", departures.show_list),
-        *desk.route("operations.departure_new", departures.show_new, departures.ask),
-        *desk.route("operations.departure", departures.show),
+        *desk.route("operations.offboardings", offboardings.show_list),
+        *desk.route("operations.offboarding_new", offboardings.show_new, offboardings.ask),
+        *desk.route("operations.offboarding", offboardings.show),
         *desk.route("operations.staff_new", staff.show_new, staff.add),
         *desk.route("operations.staff", staff.show),
         *desk.route("operations.approval", approvals.show_approval, approvals.decide),
@@ -148,7 +151,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.provider_edit", providers.show_edit, providers.edit, multi=providers.MULTI),
         *desk.route("tenant.provider", providers.show, providers.act),
         *desk.route("tenant.settings", settings.show, settings.act, pictures=("logo",)),
-        *desk.route("tenant.leave", departures.show_own, departures.ask),
+        *desk.route("tenant.leave", offboardings.show_own, offboardings.ask),
         *desk.route("tenant.emergencies", emergencies.show_list),
         *desk.route(
             "tenant.emergency_settings",
@@ -178,7 +181,7 @@ def _with_others(desk: Desk, console: Console) -> list[Route]:
         *desk.route(f"{console}.agreement_new", agreements.show_new, agreements.add),
         *desk.route(f"{console}.agreements", agreements.show_list),
         *desk.route(f"{console}.agreement", agreements.show, agreements.act),
-        *desk.route(f"{console}.disposals", disposals.show_list),
+        *desk.route(f"{console}.deletion_requests", deletion_requests.show_list),
     ]
 
 
@@ -236,7 +239,7 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.change", developer_changes.show, developer_changes.withdraw),
         *desk.route("developer.change_logo", held_changes.show_logo),
         *desk.route("developer.contacts", developer_contacts.show, developer_contacts.act),
-        *desk.route("developer.disposal", disposals.show, disposals.act),
+        *desk.route("developer.deletion_request", deletion_requests.show, deletion_requests.act),
         *desk.route("developer.webhooks", webhooks.show),
         *desk.route("developer.snapshots", snapshots.show_list, snapshots.create),
         *desk.route("developer.snapshot", snapshots.show, snapshots.act),

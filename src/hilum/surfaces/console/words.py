@@ -10,7 +10,7 @@ from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted
 from hilum.foundation.standards.refusals import CATALOGUE, meaning_of
 from hilum.foundation.web.errors import Trouble
-from hilum.policy.matrix.service import PackStanding
+from hilum.policy.matrix.service import PackEligibility
 from hilum.records.audit.models import Outcome, RecordedEvent
 from hilum.surfaces.console.action_words import ACTION_WORDS
 from hilum.surfaces.console.models import Console, Page, TimelineEntry
@@ -53,7 +53,7 @@ HOW_TO: Mapping[str, str] = MappingProxyType(
         "developer.contacts": f"{_VENDOR}#say-how-you-are-reached",
         "developer.team": f"{_VENDOR}#invite-colleagues",
         "developer.agreements": f"{_VENDOR}#agreements-with-hospitals",
-        "developer.disposals": f"{_VENDOR}#delete-what-your-app-has-when-somebody-withdraws",
+        "developer.deletion_requests": f"{_VENDOR}#delete-what-your-app-has-when-somebody-withdraws",
     }
 )
 """The guide of a page of the navigation, below the index of the guides."""
@@ -220,7 +220,7 @@ _PACK_STATES = {
 }
 
 
-def pack_shown(found: PackStanding) -> dict[str, Any]:
+def pack_shown(found: PackEligibility) -> dict[str, Any]:
     """Return how a rule book meets the rules of one jurisdiction, as pages show it (C181)."""
     pack, (state, tone) = found.pack, _PACK_STATES[found.state.value]
     return {

@@ -42,7 +42,7 @@ DAY = timedelta(days=1)
         (replace(FACTS, type=ClientType.BACKEND, since=NOW), replace(INSTALLED, roles=frozenset())),
     ],
 )
-def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
+def test_what_was_issued_before_a_eligibility_was_given_does_not_work_under_it(
     facts: ClientFacts, installed: InstallationFacts
 ) -> None:
     """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
@@ -66,7 +66,7 @@ def test_an_ehr_is_judged_by_its_own_suspension() -> None:
     assert is_certified(peer, shipped_book(), NOW, issued_at=NOW)
 
 
-def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
+def test_an_unbroken_eligibility_reaches_back_to_its_first_certification() -> None:
     """C5: renewals and updates of a certified app sign nobody out."""
     first = replace(CERT, certified_at=PAST, expires_at=NOW)
     renewed = replace(CERT, certified_at=NOW - timedelta(hours=1), expires_at=FUTURE)

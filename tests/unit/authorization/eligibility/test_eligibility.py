@@ -225,7 +225,7 @@ def test_the_reasons_stand_in_the_order_of_the_enum_and_are_all_reached() -> Non
 
 
 def test_a_suspended_app_is_refused_as_suspended_also_where_a_switch_stops_its_launches() -> None:
-    """C216, C226: the ladder does both, and only a stop of new launches leaves open what is open."""
+    """C216, C226: the escalation does both, and only a stop of new launches leaves open what is open."""
     launches = stopped(switch(TargetKind.VERSION, "ver_1", Mode.NO_NEW_LAUNCHES))
     both = changed(GOOD, {"switches": launches, "launching": True, "client.active": False})
 

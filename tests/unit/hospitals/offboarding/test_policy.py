@@ -8,11 +8,11 @@ import pytest
 from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.foundation.kernel.ids import TenantId
 from hilum.hospitals.offboarding import policy
-from hilum.hospitals.offboarding.models import Departure, State, Waits
+from hilum.hospitals.offboarding.models import Offboarding, State, Waits
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 GENERAL = TenantId("general")
-LEFT = Departure("dep_1", GENERAL, "General", "moves", "a", "b", NOW, NOW + timedelta(days=30), "sw_1", {})
+LEFT = Offboarding("off_1", GENERAL, "General", "moves", "a", "b", NOW, NOW + timedelta(days=30), "sw_1", {})
 EXPORTED = replace(LEFT, exported_at=NOW, manifest="a digest")
 DAY = LEFT.erase_at
 
@@ -31,7 +31,7 @@ DAY = LEFT.erase_at
     ],
 )
 def test_nothing_is_erased_before_its_day_without_an_export_or_under_a_hold(
-    found: Departure, holds: tuple[str, ...], now: datetime, waits: Waits
+    found: Offboarding, holds: tuple[str, ...], now: datetime, waits: Waits
 ) -> None:
     assert policy.waits_for(found, holds, now) is waits
 

@@ -23,8 +23,8 @@ from hilum.operations.dry_runs.replay import Replay
 from hilum.policy.matrix.exceptions import raises_of
 from hilum.policy.matrix.in_force import PolicyFacts
 from hilum.policy.matrix.models import Book, CurrentVersions, ExceptionKind, PolicyException, Tier
-from hilum.review.recertification.models import Climb, Rung
-from hilum.review.recertification.policy import ladder_differs
+from hilum.review.recertification.models import Climb, Level
+from hilum.review.recertification.policy import escalation_differs
 from tests.unit.gateway.enforcement import facts
 from tests.unit.policy.matrix.books import GONE, Changes, book, document
 from tests.unit.policy.matrix.exception_facts import EXCEPTION
@@ -315,21 +315,21 @@ def test_proofs_that_are_newly_asked_are_missing_where_nobody_has_them(
 @pytest.mark.parametrize(
     ("now", "then", "what"),
     [
-        (Rung.NOTIFY, Rung.STOP, What.STOPPED),
-        (Rung.NONE, Rung.SUSPEND, What.SUSPENDED),
-        (Rung.STOP, Rung.SUSPEND, What.SUSPENDED),
+        (Level.NOTIFY, Level.STOP, What.STOPPED),
+        (Level.NONE, Level.SUSPEND, What.SUSPENDED),
+        (Level.STOP, Level.SUSPEND, What.SUSPENDED),
     ],
 )
-def test_what_the_ladder_would_do_is_named_by_its_rung(now: Rung, then: Rung, what: What) -> None:
+def test_what_the_escalation_would_do_is_named_by_its_level(now: Level, then: Level, what: What) -> None:
     """C226."""
     found = climbed(Climb(READER.app, now, then, 2))
 
     assert (found.what, found.which, found.number) == (what, (now.name.lower(), then.name.lower()), 2)
 
 
-def test_only_another_ladder_has_findings_read() -> None:
+def test_only_another_escalation_has_findings_read() -> None:
     """A book that changes scopes, or days within which something new is fixed, moves no app that is overdue."""
-    assert not ladder_differs(BEFORE, STRICTER)
-    assert not ladder_differs(BEFORE, everywhere(fix_days_low=1))
-    assert ladder_differs(BEFORE, everywhere(automation="suspend"))
-    assert ladder_differs(BEFORE, everywhere(suspend_days=3))
+    assert not escalation_differs(BEFORE, STRICTER)
+    assert not escalation_differs(BEFORE, everywhere(fix_days_low=1))
+    assert escalation_differs(BEFORE, everywhere(automation="suspend"))
+    assert escalation_differs(BEFORE, everywhere(suspend_days=3))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.policy.matrix.document import canonical, read_book, read_stored, render
-from hilum.policy.matrix.jurisdictions import PackState, standings
+from hilum.policy.matrix.jurisdictions import PackState, eligibilities
 from hilum.policy.matrix.models import (
     ACCESS_TOKEN_BOUND,
     BACKEND_TOKEN_BOUND,
@@ -342,24 +342,24 @@ def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_un
     (early,) = pack_faults(changed, begins - timedelta(days=1))
     assert (early.path, early.code) == (path, code)
     assert f"from {begins}" in early.sentence
-    (standing,) = standings(changed, begins)
-    assert (standing.state, standing.kept) == (PackState.IN_FORCE, False)
-    assert [fault.path for each in standing.rules for fault in each.faults] == [path]
+    (eligibility,) = eligibilities(changed, begins)
+    assert (eligibility.state, eligibility.kept) == (PackState.IN_FORCE, False)
+    assert [fault.path for each in eligibility.rules for fault in each.faults] == [path]
     ended = book(changes | {"packs.0.valid_until": date(2027, 1, 1)})
     assert pack_faults(ended, date(2026, 12, 31)) != ()
     assert pack_faults(ended, date(2027, 1, 1)) == ()
     assert [
-        standings(ended, date(2027, 1, 1))[0].state,
-        standings(changed, begins - timedelta(days=1))[0].state,
+        eligibilities(ended, date(2027, 1, 1))[0].state,
+        eligibilities(changed, begins - timedelta(days=1))[0].state,
     ] == [PackState.OVER, PackState.TO_COME]
 
 
 def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
     """C181."""
-    (standing,) = standings(shipped_book(), date(2026, 11, 26))
+    (eligibility,) = eligibilities(shipped_book(), date(2026, 11, 26))
 
-    assert standing.kept
-    assert [(each.sentence, each.found) for each in standing.rules] == [
+    assert eligibility.kept
+    assert [(each.sentence, each.found) for each in eligibility.rules] == [
         ("In the regulated lane “verify” takes at most 10 business days.", "10 business days"),
         ("In the regulated lane “enable” takes at most 5 business days.", "5 business days"),
         (

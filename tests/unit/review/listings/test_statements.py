@@ -10,7 +10,7 @@ from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.ids import AppId
 from hilum.policy.matrix.models import Discipline
 from hilum.review.listings import policy
-from hilum.review.listings.models import Standing, Statement
+from hilum.review.listings.models import Basis, Statement
 from hilum.review.submissions.models import (
     Check,
     DisciplineReview,
@@ -48,9 +48,9 @@ def stated(
 def test_what_passed_is_verified_with_version_and_date() -> None:
     found = stated({}, run(("address.tls", Result.PASSED)), discipline(DisciplineState.PASSED))
 
-    assert [(each.standing, each.version, each.at) for each in found] == [
-        (Standing.VERIFIED, "2.0", LOOKED),
-        (Standing.VERIFIED, "2.0", JUDGED),
+    assert [(each.basis, each.version, each.at) for each in found] == [
+        (Basis.VERIFIED, "2.0", LOOKED),
+        (Basis.VERIFIED, "2.0", JUDGED),
     ]
     assert "legal" in found[1].what
 
@@ -92,7 +92,7 @@ def test_what_the_vendor_says_is_attested_and_nothing_else_of_what_was_submitted
 
     found = stated(content)
 
-    assert {each.standing for each in found} == {Standing.ATTESTED}
+    assert {each.basis for each in found} == {Basis.ATTESTED}
     assert [(each.text, each.at) for each in found] == [
         ("Shows.", AT),
         ("no", AT),

@@ -11,8 +11,8 @@ from hilum.policy.matrix.document import read_stored, render
 from hilum.policy.matrix.in_force import as_of
 from hilum.policy.matrix.models import Automation, Criteria, Tier
 from hilum.policy.matrix.strictness import stricter
-from hilum.review.recertification.models import DAYS, Limits, Rung, Severity
-from hilum.review.recertification.policy import limits_in, limits_under, rung_taken
+from hilum.review.recertification.models import DAYS, Level, Limits, Severity
+from hilum.review.recertification.policy import level_taken, limits_in, limits_under
 from tests.unit.policy.matrix.books import HIGH_CELL, MODERATE_CELL, book, faults_of
 from tests.unit.policy.matrix.observed_books import DAY, LOW, at, low, observed
 
@@ -27,7 +27,7 @@ def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
         f"{MODERATE_CELL}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))
     }
 
-    assert limits_in(CELL) == Limits(DAYS, Rung.STOP)
+    assert limits_in(CELL) == Limits(DAYS, Level.STOP)
     for category in BOOK.categories.values():
         assert all(
             replace(limits_in(each), service=Criteria()) == Limits() for each in category.cells.values()
@@ -51,7 +51,7 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
     assert again is not None
     assert again.categories[CARE] == made.categories[CARE]
     limits = limits_in(made.categories[CARE].cells[Tier.HIGH])
-    assert (*limits.days.values(), limits.automatic) == (1, 14, 20, 90, Rung.SUSPEND)
+    assert (*limits.days.values(), limits.automatic) == (1, 14, 20, 90, Level.SUSPEND)
     assert (limits.suspend_days, limits.withdraw_days) == (10, 10)
 
 
@@ -116,7 +116,7 @@ def test_of_two_cells_the_sooner_day_and_the_harder_limit_count() -> None:
 
     for both in (stricter(soft, hard), stricter(hard, soft)):
         limits = limits_in(both)
-        assert (*limits.days.values(), limits.automatic) == (7, 3, 30, 90, Rung.SUSPEND)
+        assert (*limits.days.values(), limits.automatic) == (7, 3, 30, 90, Level.SUSPEND)
         assert (limits.suspend_days, limits.withdraw_days) == (30, 40)
 
 
@@ -132,7 +132,7 @@ def test_what_a_cell_tightens_is_observed_until_its_day() -> None:
     )
 
     assert before == Limits()
-    assert (after.days[Severity.CRITICAL], after.automatic) == (3, Rung.SUSPEND)
+    assert (after.days[Severity.CRITICAL], after.automatic) == (3, Level.SUSPEND)
 
 
 SAYS = book(
@@ -149,23 +149,23 @@ SAYS = book(
 @pytest.mark.parametrize(
     ("categories", "tiers", "critical", "automatic"),
     [
-        ([CARE], [Tier.MODERATE], 20, Rung.NOTIFY),
-        ([CARE], [Tier.MODERATE, Tier.HIGH], 7, Rung.SUSPEND),
-        ([CARE, OTHER], [Tier.MODERATE], 10, Rung.WARN),
-        ([CARE, "gone"], [Tier.MODERATE], 7, Rung.STOP),
-        ([CARE], [Tier.LOW], 7, Rung.STOP),
-        (["gone"], [Tier.HIGH], 7, Rung.STOP),
-        ([CARE], [], 7, Rung.STOP),
+        ([CARE], [Tier.MODERATE], 20, Level.NOTIFY),
+        ([CARE], [Tier.MODERATE, Tier.HIGH], 7, Level.SUSPEND),
+        ([CARE, OTHER], [Tier.MODERATE], 10, Level.WARN),
+        ([CARE, "gone"], [Tier.MODERATE], 7, Level.STOP),
+        ([CARE], [Tier.LOW], 7, Level.STOP),
+        (["gone"], [Tier.HIGH], 7, Level.STOP),
+        ([CARE], [], 7, Level.STOP),
     ],
 )
 def test_the_strictest_of_an_apps_cells_counts_and_a_cell_that_is_gone_loosens_nothing(
-    categories: list[str], tiers: list[Tier], critical: int, automatic: Rung
+    categories: list[str], tiers: list[Tier], critical: int, automatic: Level
 ) -> None:
     """C19, C115: a moved app has two categories, one whose tier was raised two tiers; one that no cell admits has the defaults."""
     limits = limits_under(SAYS, categories, tiers)
 
     assert (limits.days[Severity.CRITICAL], limits.automatic) == (critical, automatic)
-    assert rung_taken(Rung.WITHDRAW, limits) is automatic
+    assert level_taken(Level.WITHDRAW, limits) is automatic
 
 
 def test_only_a_cell_that_says_so_suspends_by_itself() -> None:
@@ -173,7 +173,7 @@ def test_only_a_cell_that_says_so_suspends_by_itself() -> None:
     suspending = [
         each
         for each in Automation
-        if rung_taken(Rung.WITHDRAW, limits_in(replace(CELL, automation=each))) > Rung.STOP
+        if level_taken(Level.WITHDRAW, limits_in(replace(CELL, automation=each))) > Level.STOP
     ]
 
     assert suspending == [Automation.SUSPEND]

@@ -62,7 +62,7 @@ PAGES = (
     page("agreements", "/agreements", "Agreements", "What was signed?", nav=True),
     page("agreement_new", "/agreements/new", "Record one", "What was signed?", "agreements", roles=SIGNERS),
     page("agreement", "/agreements/{id}", "Agreement", "Is it in force?", "agreements"),
-    page("disposals", "/deletions", "Deletions", "What must we delete?", nav=True),
-    page("disposal", "/deletions/{id}", "Deletion", "What became of the data?", "disposals"),
+    page("deletion_requests", "/deletions", "Deletions", "What must we delete?", nav=True),
+    page("deletion_request", "/deletions/{id}", "Deletion", "What became of the data?", "deletion_requests"),
     page("guide", "/guide", "Guide", "What is each page for?"),
 )

@@ -27,6 +27,15 @@ PAGES = (
     page("audit", "/audit", "Audit", "Who did what?", roles=READS_AUDIT, nav=True),
     page("events", "/audit/changes", "Changes", "Who changed what?", "audit", roles=READS_AUDIT),
     page("policy", "/policy", "Policy", "Which rules are in force where?", nav=True),
+    page("entry", "/policy/entries/{id}", "Policy entry", "What may such apps do?", "policy"),
+    page(
+        "entry_change",
+        "/policy/entries/{id}/change",
+        "Change an entry",
+        "What should such apps do?",
+        "entry",
+        roles=RULES,
+    ),
     page("version", "/policy/versions/{id}", "Version", "What does it change?", "policy"),
     page(
         "jurisdictions", "/policy/jurisdictions", "Jurisdictions", "Which dated rules must it keep?", "policy"
@@ -35,7 +44,14 @@ PAGES = (
     page("product", "/scopes/{id}", "Scope product", "Who answers for it?", "scopes"),
     page("apply", "/policy/versions/{id}/apply", "Put in force", "What will change?", "version", roles=RULES),
     page("book_new", "/policy/new", "Add a rule book", "What should apply?", "policy", roles=RULES),
-    page("standing", "/apps/{id}/standing", "Standing", "What applies to it?", "app", roles=ACTS_ON_APPS),
+    page(
+        "eligibility",
+        "/apps/{id}/eligibility",
+        "Eligibility",
+        "What applies to it?",
+        "app",
+        roles=ACTS_ON_APPS,
+    ),
     page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", "policy"),
     page(
         "exception", "/policy/exceptions/{id}", "Exception", "What is allowed, and until when?", "exceptions"
@@ -51,9 +67,11 @@ PAGES = (
     ),
     page("defects", "/defects", "Defects", "What got past us?", nav=True),
     page("defect", "/defects/{id}", "Defect", "Could we have caught it?", "defects"),
-    page("departures", "/departures", "Departures", "Who left, and what is erased?", nav=True),
-    page("departure_new", "/departures/new", "Let a hospital leave", "Who?", "departures", roles=SECONDS),
-    page("departure", "/departures/{id}", "Departure", "What became of it?", "departures"),
+    page("offboardings", "/offboardings", "Offboardings", "Who left, and what is erased?", nav=True),
+    page(
+        "offboarding_new", "/offboardings/new", "Let a hospital leave", "Who?", "offboardings", roles=SECONDS
+    ),
+    page("offboarding", "/offboardings/{id}", "Offboarding", "What became of it?", "offboardings"),
     page("staff_new", "/staff/new", "Add a colleague", "Who is new?", "staff", roles=RULES),
     page("staff", "/staff", "Staff", "Who else must agree?", roles=SECONDS, nav=True),
     page("approval", "/staff/{id}", "Approval", "Do I agree?", "staff", roles=SECONDS),

@@ -43,7 +43,7 @@ PAGES = (
         "service_owners",
         roles=APPROVERS,
     ),
-    page("disposals", "/deletions", "Deletions", "Did vendors delete what they had?", nav=True),
+    page("deletion_requests", "/deletions", "Deletions", "Did vendors delete what they had?", nav=True),
     page("waiting", "/waiting", "Approvals", "What is waiting for a colleague?", "people"),
     page("approval", "/waiting/{id}", "Approval", "Do I agree?", "waiting"),
     page("activity", "/activity", "Activity", "What did apps do?", nav=True),

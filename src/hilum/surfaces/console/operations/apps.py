@@ -118,8 +118,8 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "stop": address("operations.stop", kind="app", key=app.id)
         if visit.may_open("operations.stop")
         else "",
-        "standing_page": address("operations.standing", app.id)
-        if visit.may_open("operations.standing") and app.category != PEER
+        "eligibility_page": address("operations.eligibility", app.id)
+        if visit.may_open("operations.eligibility") and app.category != PEER
         else "",
         "switches": _switches(ctx, app, names),
         "alerts": alerts.of_app(ctx, app.id),

@@ -26,7 +26,7 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.PROVIDER_LINK: "Let {subject} of {issuer} enter the account {username} at {place}",
     ApprovalKind.BREAK_GLASS: "Change what clinicians of {place} may open in an emergency",
     ApprovalKind.DISCIPLINES: "Let {username} sign for {disciplines} in review",
-    ApprovalKind.DEPARTURE: "Let {name} leave the platform, for good",
+    ApprovalKind.OFFBOARDING: "Let {name} leave the platform, for good",
 }
 _HIDDEN = frozenset(
     {"allows", "allows_digest", "dry_run", "application", "secrets", "provider", "at", "model_card_digest"}

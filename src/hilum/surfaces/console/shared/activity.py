@@ -293,7 +293,7 @@ _OBJECTS = (
     ("version", "version", "rule book"),
     ("agreement", "agreement", "agreement"),
     ("service_owner", "service_owner", "service owner"),
-    ("departure", "departure", "departure"),
+    ("offboarding", "offboarding", "offboarding"),
 )
 """The facts that name an object, the page that shows it, and its kind in words; the first that an event has is its object."""
 

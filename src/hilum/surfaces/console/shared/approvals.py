@@ -23,7 +23,7 @@ SHOWN = 100
 _PAGES: Mapping[ApprovalKind, str] = {
     ApprovalKind.POLICY: "version",
     ApprovalKind.TENANT: "settings",
-    ApprovalKind.DEPARTURE: "departures",
+    ApprovalKind.OFFBOARDING: "offboardings",
     ApprovalKind.BREAK_GLASS: "emergency_settings",
     ApprovalKind.DISCIPLINES: "reviewers",
     ApprovalKind.PROVIDER: "providers",

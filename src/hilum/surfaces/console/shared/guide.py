@@ -42,7 +42,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Defects of certified versions. One that was first seen in production is closed once it is said whether the sandbox could have shown it.",
             "hilum defect list",
         ),
-        "operations.departures": (
+        "operations.offboardings": (
             "The hospitals that left: what each had, and what its erasure waits for. Two of you let one leave.",
             "hilum tenant leave list",
         ),
@@ -86,9 +86,9 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Programs that read by themselves. Name a colleague for each; they agree with their own account and can end it at any time.",
             "hilum service-owner ask",
         ),
-        "tenant.disposals": (
+        "tenant.deletion_requests": (
             "What vendors were asked to delete after a withdrawal or a removal, and what they answered.",
-            "hilum disposal list",
+            "hilum deletion-request list",
         ),
         "tenant.activity": (
             "What apps did, by app, person or patient, and what people changed. Open a line to see why it was answered so.",
@@ -138,9 +138,9 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What was signed with hospitals. One side records it, the other confirms it with the digest of its own copy.",
             "hilum agreement add",
         ),
-        "developer.disposals": (
+        "developer.deletion_requests": (
             "What you are to delete, until when, and your answers: deleted, or kept with the reason.",
-            "hilum disposal answer",
+            "hilum deletion-request answer",
         ),
     }
 )

@@ -111,7 +111,7 @@ async def show_list(visit: Visit) -> Response:
     """List the apps that the hospital may use, with what it installed."""
     given = visit.query()
     if given.one("show") == "installed" and not given.one("q").strip():
-        listed, rows = INSTALLED, _standing
+        listed, rows = INSTALLED, _eligibility
     elif given.one("sort").removeprefix("-") in SORTS.columns:
         # A filter or a search that widened the list keeps the rest of its address.
         return to(visit.path, q=given.one("q"), show=given.one("show"))
@@ -121,7 +121,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(listed, rows, "console/tenant/apps.html", waiting=waiting)
 
 
-def _standing(ctx: Context, asked: Asked) -> Listed:
+def _eligibility(ctx: Context, asked: Asked) -> Listed:
     """List what is installed, by the apps' names or in an order of installations."""
     if asked.order.removeprefix("-") not in SORTS.columns:
         return _listed(ctx, asked, approved=True)

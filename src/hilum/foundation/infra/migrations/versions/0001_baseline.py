@@ -579,6 +579,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_control_switch")),
     )
     op.create_index(
+        "ix_control_switch_eligibility",
+        "control_switch",
+        ["kind", "key"],
+        unique=False,
+        sqlite_where=sa.text("over_at IS NULL"),
+        postgresql_where=sa.text("over_at IS NULL"),
+    )
+    op.create_index(
         "ix_control_switch_expiring",
         "control_switch",
         ["expires_at"],
@@ -588,14 +596,6 @@ def upgrade() -> None:
     )
     op.create_index(
         op.f("ix_control_switch_kind_key_id"), "control_switch", ["kind", "key", "id"], unique=False
-    )
-    op.create_index(
-        "ix_control_switch_standing",
-        "control_switch",
-        ["kind", "key"],
-        unique=False,
-        sqlite_where=sa.text("over_at IS NULL"),
-        postgresql_where=sa.text("over_at IS NULL"),
     )
     op.create_index(op.f("ix_control_switch_tenant_id"), "control_switch", ["tenant", "id"], unique=False)
     op.create_table(
@@ -672,28 +672,7 @@ def upgrade() -> None:
     op.create_index("ix_defects_defect_app", "defects_defect", ["app", "id"], unique=False)
     op.create_index("ix_defects_defect_vendor", "defects_defect", ["vendor", "id"], unique=False)
     op.create_table(
-        "departures_departure",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("reason", sa.String(length=500), nullable=False),
-        sa.Column("asked_by", sa.String(length=120), nullable=False),
-        sa.Column("agreed_by", sa.String(length=120), nullable=False),
-        sa.Column("left_at", Instant(), nullable=False),
-        sa.Column("erase_at", Instant(), nullable=False),
-        sa.Column("switch", sa.String(length=64), nullable=False),
-        sa.Column("preview", sa.JSON(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("apps_ended_at", Instant(), nullable=True),
-        sa.Column("manifest", sa.String(length=64), nullable=False),
-        sa.Column("exported_at", Instant(), nullable=True),
-        sa.Column("progress", sa.JSON(), nullable=False),
-        sa.Column("erased_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_departures_departure")),
-    )
-    op.create_index("ix_departures_departure_state", "departures_departure", ["state", "id"], unique=False)
-    op.create_table(
-        "disposals_request",
+        "deletion_requests_request",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("once", sa.String(length=200), nullable=False),
         sa.Column("cause", sa.String(length=20), nullable=False),
@@ -707,13 +686,21 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("answered_at", Instant(), nullable=True),
         sa.Column("answered_by", sa.String(length=128), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_disposals_request")),
-        sa.UniqueConstraint("once", name=op.f("uq_disposals_request_once")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deletion_requests_request")),
+        sa.UniqueConstraint("once", name=op.f("uq_deletion_requests_request_once")),
     )
-    op.create_index("ix_disposals_request_app", "disposals_request", ["app", "id"], unique=False)
-    op.create_index("ix_disposals_request_requested", "disposals_request", ["requested_at"], unique=False)
-    op.create_index("ix_disposals_request_tenant", "disposals_request", ["tenant", "id"], unique=False)
-    op.create_index("ix_disposals_request_vendor", "disposals_request", ["vendor", "id"], unique=False)
+    op.create_index(
+        "ix_deletion_requests_request_app", "deletion_requests_request", ["app", "id"], unique=False
+    )
+    op.create_index(
+        "ix_deletion_requests_request_requested", "deletion_requests_request", ["requested_at"], unique=False
+    )
+    op.create_index(
+        "ix_deletion_requests_request_tenant", "deletion_requests_request", ["tenant", "id"], unique=False
+    )
+    op.create_index(
+        "ix_deletion_requests_request_vendor", "deletion_requests_request", ["vendor", "id"], unique=False
+    )
     op.create_table(
         "drills_drill",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -1263,6 +1250,29 @@ def upgrade() -> None:
     op.create_index("ix_notices_notice_state", "notices_notice", ["state", "id"], unique=False)
     op.create_index("ix_notices_notice_vendor", "notices_notice", ["vendor", "id"], unique=False)
     op.create_table(
+        "offboardings_offboarding",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("asked_by", sa.String(length=120), nullable=False),
+        sa.Column("agreed_by", sa.String(length=120), nullable=False),
+        sa.Column("left_at", Instant(), nullable=False),
+        sa.Column("erase_at", Instant(), nullable=False),
+        sa.Column("switch", sa.String(length=64), nullable=False),
+        sa.Column("preview", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("apps_ended_at", Instant(), nullable=True),
+        sa.Column("manifest", sa.String(length=64), nullable=False),
+        sa.Column("exported_at", Instant(), nullable=True),
+        sa.Column("progress", sa.JSON(), nullable=False),
+        sa.Column("erased_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_offboardings_offboarding")),
+    )
+    op.create_index(
+        "ix_offboardings_offboarding_state", "offboardings_offboarding", ["state", "id"], unique=False
+    )
+    op.create_table(
         "pictures_picture",
         sa.Column("owner", sa.String(length=120), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -1610,7 +1620,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("removed_at IS NULL"),
     )
     op.create_index(
-        "uq_registry_installation_standing",
+        "uq_registry_installation_eligibility",
         "registry_installation",
         ["tenant", "app"],
         unique=True,
@@ -1715,7 +1725,7 @@ def upgrade() -> None:
     op.create_table(
         "revalidation_app",
         sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("rung", sa.Integer(), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("due", sa.Integer(), nullable=False),
         sa.Column("switches", sa.JSON(), nullable=False),
         sa.Column("suspended", sa.Boolean(), nullable=False),

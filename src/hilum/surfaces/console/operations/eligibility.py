@@ -36,7 +36,7 @@ async def show(visit: Visit) -> Response:
 
 async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     return visit.render(
-        "console/operations/standing.html",
+        "console/operations/eligibility.html",
         **fields.answered(given, error),
         **await visit.read(partial(_shown, visit=visit)),
     )

@@ -12,7 +12,13 @@ from hilum.apps.contacts import service as contacts
 from hilum.apps.contacts import store as contacts_store
 from hilum.apps.contacts.models import ContactKind, NewContact
 from hilum.apps.deletion_requests import service, store
-from hilum.apps.deletion_requests.models import KEPT, LOOKED_BACK, Cause, Disposal, DisposalQuery
+from hilum.apps.deletion_requests.models import (
+    KEPT,
+    LOOKED_BACK,
+    Cause,
+    DeletionRequest,
+    DeletionRequestQuery,
+)
 from hilum.apps.installations import service as installations
 from hilum.apps.registry import service as registry
 from hilum.apps.registry import store as registry_store
@@ -47,8 +53,8 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     return Ground(build(sqlite_uow, clock))
 
 
-def requests(front: Platform) -> list[Disposal]:
-    return front.run(lambda ctx: store.list_requests(ctx.tx, DisposalQuery(), FIRST_PAGE))
+def requests(front: Platform) -> list[DeletionRequest]:
+    return front.run(lambda ctx: store.list_requests(ctx.tx, DeletionRequestQuery(), FIRST_PAGE))
 
 
 def notices_of(front: Platform) -> list[Notice]:
@@ -87,11 +93,15 @@ def test_the_vendor_gets_a_webhook_and_a_mail_and_neither_has_the_patient(front:
     (asked,) = requests(front)
     assert (asked.cause, asked.tenant, asked.patient) == (Cause.AGREEMENT, MERCY, "p1")
     assert asked.due_at == front.clock.now() + timedelta(days=30)
-    (added,) = front.events("disposals.request.add")
-    assert (added.facts["disposal"], added.facts["webhooks"], added.facts["mails"]) == (asked.id, 1, 1)
+    (added,) = front.events("deletion_requests.request.add")
+    assert (added.facts["deletion_request"], added.facts["webhooks"], added.facts["mails"]) == (
+        asked.id,
+        1,
+        1,
+    )
     (hook,) = receiver.received
-    assert json.loads(hook.body)["data"]["disposal_id"] == asked.id
-    mail = next(each for each in notices_of(front) if each.kind == "disposal_requested")
+    assert json.loads(hook.body)["data"]["deletion_request_id"] == asked.id
+    mail = next(each for each in notices_of(front) if each.kind == "deletion_request_requested")
     assert mail.recipient == "owner@acme.example"
     for sent in (hook.body.decode(), str(mail.facts), str(added.facts)):
         assert "p1" not in sent
@@ -104,7 +114,7 @@ def test_of_many_requests_about_an_app_the_vendor_gets_one_mail_a_day(front: Fro
     for n in range(3):
         front.run(partial(service.ask_of_hospital, tenant=MERCY, app_id=app, installation=f"ins_{n}"))
 
-    assert [each.kind for each in notices_of(front)].count("disposal_requested") == 1
+    assert [each.kind for each in notices_of(front)].count("deletion_request_requested") == 1
 
 
 def test_a_withdrawal_that_fails_asks_for_nothing(front: Front) -> None:
@@ -177,7 +187,7 @@ def test_a_hospitals_own_system_has_no_vendor_to_ask(front: Front) -> None:
 # --- what expires, and what passes to others -----------------------------------------------------------------------------------
 
 
-def follow(ground: Ground) -> list[Disposal]:
+def follow(ground: Ground) -> list[DeletionRequest]:
     """Run the job, and return all requests."""
     after = ground.site.system(service.ask_of_expired, after="")
     while after:
@@ -185,9 +195,9 @@ def follow(ground: Ground) -> list[Disposal]:
     return asked_of(ground)
 
 
-def asked_of(ground: Ground) -> list[Disposal]:
-    found: list[Disposal] = ground.site.system(
-        lambda ctx: store.list_requests(ctx.tx, DisposalQuery(), FIRST_PAGE)
+def asked_of(ground: Ground) -> list[DeletionRequest]:
+    found: list[DeletionRequest] = ground.site.system(
+        lambda ctx: store.list_requests(ctx.tx, DeletionRequestQuery(), FIRST_PAGE)
     )
     return found
 
@@ -256,9 +266,9 @@ def test_the_former_vendor_of_an_app_is_asked_and_not_the_new_one(ground: Ground
     (asked,) = asked_of(ground)
 
     assert (asked.cause, asked.vendor, asked.app) == (Cause.TRANSFER, ground.vendor, ground.app)
-    assert [each["id"] for each in ground.owner.get("/disposals").json()["items"]] == [asked.id]
-    assert other.get("/disposals").json()["items"] == []
-    path, body = f"/disposals/{asked.id}/answer", {"answer": "deleted"}
+    assert [each["id"] for each in ground.owner.get("/deletion-requests").json()["items"]] == [asked.id]
+    assert other.get("/deletion-requests").json()["items"] == []
+    path, body = f"/deletion-requests/{asked.id}/answer", {"answer": "deleted"}
     assert other.post(path, json=body).status_code == 404
     assert made(ground.owner.post(path, json=body), 200)["state"] == "deleted"
 
@@ -278,9 +288,9 @@ def test_the_former_vendor_of_an_app_that_no_hospital_could_have_is_not_asked(gr
 
 def add_request(ctx: Context, vendor: str, n: int, tenant: str = "general") -> None:
     about = VendorId(vendor), AppId("app_1"), ctx.now, TenantId(tenant), AuthorizationId("azr_1"), "p1"
-    request = Disposal(ctx.ids.new("dsp"), Cause.AGREEMENT, *about)
+    request = DeletionRequest(ctx.ids.new("dlr"), Cause.AGREEMENT, *about)
     assert store.add(ctx.tx, request, f"{vendor}/{n}")
-    assert not store.add(ctx.tx, replace(request, id="dsp_again"), f"{vendor}/{n}"), "once for each cause"
+    assert not store.add(ctx.tx, replace(request, id="dlr_again"), f"{vendor}/{n}"), "once for each cause"
 
 
 def test_by_api_a_vendor_sees_its_own_a_hospital_those_about_it_and_the_staff_all(
@@ -294,20 +304,20 @@ def test_by_api_a_vendor_sees_its_own_a_hospital_those_about_it_and_the_staff_al
     site.system(add_request, vendor=other, n=1, tenant="children")
     owner, bravo = site.api("acme.owner"), site.api("bravo.owner")
 
-    first = owner.get("/disposals", params={"limit": 3}).json()
-    rest = owner.get("/disposals", params={"limit": 3, "after": first["next"]}).json()
+    first = owner.get("/deletion-requests", params={"limit": 3}).json()
+    rest = owner.get("/deletion-requests", params={"limit": 3, "after": first["next"]}).json()
     mine = [*first["items"], *rest["items"]]
 
     assert len({each["id"] for each in mine}) == 5
     assert {each["vendor"] for each in mine} == {own}
-    assert len(site.api("gina").get("/disposals").json()["items"]) == 5
-    assert len(site.api("carl").get("/disposals").json()["items"]) == 1
-    assert len(site.api("sam").get("/disposals").json()["items"]) == 6
-    problem(site.api("gina").get("/disposals?tenant=children"), 403, "not_permitted")
-    problem(bravo.get(f"/disposals?vendor={own}"), 403, "not_permitted")
-    path = f"/disposals/{mine[0]['id']}"
-    problem(bravo.get(path), 404, "disposal_not_found")
-    problem(bravo.post(f"{path}/answer", json={"answer": "deleted"}), 404, "disposal_not_found")
+    assert len(site.api("gina").get("/deletion-requests").json()["items"]) == 5
+    assert len(site.api("carl").get("/deletion-requests").json()["items"]) == 1
+    assert len(site.api("sam").get("/deletion-requests").json()["items"]) == 6
+    problem(site.api("gina").get("/deletion-requests?tenant=children"), 403, "not_permitted")
+    problem(bravo.get(f"/deletion-requests?vendor={own}"), 403, "not_permitted")
+    path = f"/deletion-requests/{mine[0]['id']}"
+    problem(bravo.get(path), 404, "deletion_request_not_found")
+    problem(bravo.post(f"{path}/answer", json={"answer": "deleted"}), 404, "deletion_request_not_found")
     problem(site.api("ann").get(path), 403, "not_permitted")
     problem(site.api("root").post(f"{path}/answer", json={"answer": "deleted"}), 403, "not_permitted")
     developer = site.api("acme.developer")
@@ -321,9 +331,9 @@ def test_by_api_a_vendor_sees_its_own_a_hospital_those_about_it_and_the_staff_al
     assert done["answered_by"] == f"member:{site.people['acme.owner'].id}"
     assert made(owner.post(f"{path}/answer", json={"answer": "deleted"}), 200)["state"] == "deleted"
     for answer in (kept, {"answer": "deleted"}):
-        problem(owner.post(f"{path}/answer", json=answer), 409, "disposal_answered")
-    assert len(owner.get("/disposals?state=open").json()["items"]) == 4
-    recorded = site.api("root").get("/audit/events?action=disposals.request.answer").json()
+        problem(owner.post(f"{path}/answer", json=answer), 409, "deletion_request_answered")
+    assert len(owner.get("/deletion-requests?state=open").json()["items"]) == 4
+    recorded = site.api("root").get("/audit/events?action=deletion_requests.request.answer").json()
     answers = [each["facts"].get("answer") for each in recorded["items"] if each["outcome"] == "done"]
     assert answers == ["deleted", "kept"]
 
@@ -333,10 +343,10 @@ def test_only_who_answers_for_the_vendor_sees_the_patient(sqlite_uow: UnitOfWork
     site = build(sqlite_uow, clock)
     site.system(add_request, vendor=furnish_vendor(site, "Acme", "acme"), n=1)
     owner = site.api("acme.owner")
-    (listed,) = owner.get("/disposals").json()["items"]
+    (listed,) = owner.get("/deletion-requests").json()["items"]
     assert "patient" not in listed
 
-    path = f"/disposals/{listed['id']}"
+    path = f"/deletion-requests/{listed['id']}"
 
     assert made(owner.get(path), 200)["patient"] == "p1"
     for username in ("acme.developer", "gina", "root", "sam"):

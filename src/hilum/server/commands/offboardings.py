@@ -52,7 +52,7 @@ def preview(tenant_id: str, *, json_: bool) -> None:
     Example:
       hilum tenant leave preview general
     """
-    found = api.call("GET", f"/tenants/{api.segment(tenant_id)}/departure")
+    found = api.call("GET", f"/tenants/{api.segment(tenant_id)}/offboarding")
     show_one(found if json_ else found["has"], json_=json_)
 
 
@@ -75,7 +75,7 @@ def ask(tenant_id: str, *, reason: str, days: int, json_: bool) -> None:
       hilum tenant leave ask general --reason "moves to another platform" --days 30
     """
     body = {"reason": reason, "erase_after_days": days}
-    show_done(api.call("POST", f"/tenants/{api.segment(tenant_id)}/departure", body), json_=json_)
+    show_done(api.call("POST", f"/tenants/{api.segment(tenant_id)}/offboarding", body), json_=json_)
 
 
 @leave.command("list")
@@ -87,45 +87,47 @@ def list_(*, json_: bool) -> None:
     Example:
       hilum tenant leave list
     """
-    show(api.every("/departures"), COLUMNS, json_=json_)
+    show(api.every("/offboardings"), COLUMNS, json_=json_)
 
 
 @leave.command("show")
-@click.argument("departure")
+@click.argument("offboarding")
 @json_option
-def show_(departure: str, *, json_: bool) -> None:
-    r"""Show a departure: what the hospital had, its export, and how far its erasure is.
+def show_(offboarding: str, *, json_: bool) -> None:
+    r"""Show an offboarding: what the hospital had, its export, and how far its erasure is.
 
     \b
     Example:
-      hilum tenant leave show dep_01h...
+      hilum tenant leave show off_01h...
     """
-    found = api.call("GET", f"/departures/{api.segment(departure)}")
+    found = api.call("GET", f"/offboardings/{api.segment(offboarding)}")
     show_one(found, json_=json_)
 
 
 @leave.command("export")
-@click.argument("departure")
+@click.argument("offboarding")
 @click.argument("folder", type=click.Path(path_type=Path))
 @json_option
-def export(departure: str, folder: Path, *, json_: bool) -> None:
+def export(offboarding: str, folder: Path, *, json_: bool) -> None:
     r"""Write what the hospital takes along into a new FOLDER, on this host: its records, its audit, and a manifest.
 
     It holds personal data: hand it over encrypted, and delete it here. It can be made again until the erasure begins.
 
     \b
     Example:
-      hilum tenant leave export dep_01h... /srv/handover/general
+      hilum tenant leave export off_01h... /srv/handover/general
     """
     from hilum.records.audit import live
-    from hilum.server import departure_exports
+    from hilum.server import offboarding_exports
 
     found = host.read_settings()
     reader = live.open_reader(found.journal_dir, found.database_url)
     uow = host.open_uow(found)
     try:
         with progress_bar("exporting") as progress:
-            done = departure_exports.export(uow, host.actor(), reader, departure, folder, progress=progress)
+            done = offboarding_exports.export(
+                uow, host.actor(), reader, offboarding, folder, progress=progress
+            )
     except HilumError as error:
         refuse(error)
     finally:
@@ -139,23 +141,23 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
 
 
 @leave.command("erase")
-@click.argument("departure")
+@click.argument("offboarding")
 @json_option
-def erase(departure: str, *, json_: bool) -> None:
+def erase(offboarding: str, *, json_: bool) -> None:
     r"""Erase now, on this host, what is due to be erased, instead of waiting for the jobs process.
 
     Nothing is erased before its day, without an export, or under a hold. Exits 1 if something is left.
 
     \b
     Example:
-      hilum tenant leave erase dep_01h...
+      hilum tenant leave erase off_01h...
     """
-    from hilum.server import departure_exports
+    from hilum.server import offboarding_exports
 
     uow = host.open_uow(host.read_settings())
     try:
         with progress_bar("erasing") as progress:
-            done, waits = departure_exports.erase(uow, host.actor(), departure, progress=progress)
+            done, waits = offboarding_exports.erase(uow, host.actor(), offboarding, progress=progress)
     except HilumError as error:
         refuse(error)
     finally:

@@ -22,8 +22,8 @@ from hilum.foundation.infra.lanes import Lane
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.actor import Actor
 from hilum.foundation.kernel.errors import Conflict, Unavailable
-from hilum.hospitals.offboarding import service as departures
-from hilum.hospitals.offboarding.models import Departure, Waits
+from hilum.hospitals.offboarding import service as offboardings
+from hilum.hospitals.offboarding.models import Offboarding, Waits
 from hilum.records.audit import policy as audit_policy
 from hilum.records.audit import service as audit
 from hilum.records.audit.journal_records import AccessReader
@@ -51,47 +51,49 @@ def export(
     uow: UnitOfWork,
     actor: Actor,
     reader: AccessReader,
-    departure_id: str,
+    offboarding_id: str,
     folder: Path,
     *,
     progress: Progress = lambda _: None,
 ) -> Exported:
-    """Write the export of a departure into a new folder. Raises NotFound, Conflict (it is being erased, or the folder exists), Unavailable."""
+    """Write the export of an offboarding into a new folder. Raises NotFound, Conflict (it is being erased, or the folder exists), Unavailable."""
     trace = Trace(uow.ids.new("req"), source="host")
     read, write = (partial(each, actor=actor, trace=trace) for each in (uow.read_now, uow.write_now))
     if folder.exists():
         raise Conflict("target_not_empty", f"{folder} already exists. Choose another folder.")
-    departure: Departure = write(partial(departures.begin_export, departure_id=departure_id))
+    offboarding: Offboarding = write(partial(offboardings.begin_export, offboarding_id=offboarding_id))
     work = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
         with lanes.using(Lane.LONG):
             files: list[dict[str, Any]] = read(
-                lambda ctx: _write_rows(ctx, departure, reader, work, progress)
+                lambda ctx: _write_rows(ctx, offboarding, reader, work, progress)
             )
-        described = {"departure": departure.id, "tenant": departure.tenant, "name": departure.name}
-        document = described | {"left_at": departure.left_at, "made_at": uow.clock.now(), "files": files}
+        described = {"offboarding": offboarding.id, "tenant": offboarding.tenant, "name": offboarding.name}
+        document = described | {"left_at": offboarding.left_at, "made_at": uow.clock.now(), "files": files}
         manifest = _write(work, MANIFEST, [orjson.dumps(document)])["sha256"]
         _sync(work)
         work.rename(folder)
         _sync(folder.parent)
     except OSError as error:
         raise Unavailable("export_failed", f"The export cannot be written: {error}.") from error
-    write(partial(departures.record_export, departure_id=departure.id, manifest=manifest))
+    write(partial(offboardings.record_export, offboarding_id=offboarding.id, manifest=manifest))
     progress(1.0)
     size = sum(each["bytes"] for each in files)
     return Exported(str(folder), len(files), size, manifest)
 
 
 def _write_rows(
-    ctx: Context, departure: Departure, reader: AccessReader, work: Path, progress: Progress
+    ctx: Context, offboarding: Offboarding, reader: AccessReader, work: Path, progress: Progress
 ) -> list[dict[str, Any]]:
     """Write the tables and the audit, as of one moment. One row is in memory at a time."""
     files = []
-    exported = departures.exported_tables()
-    for done, fate in enumerate(exported):
-        files.append(_write(work, f"{fate.table}.ndjson", departures.read_export(ctx, departure, fate)))
+    exported = offboardings.exported_tables()
+    for done, retention in enumerate(exported):
+        files.append(
+            _write(work, f"{retention.table}.ndjson", offboardings.read_export(ctx, offboarding, retention))
+        )
         progress(_TABLES_SHARE * (done + 1) / len(exported))
 
     def report(records: int) -> None:
@@ -99,7 +101,7 @@ def _write_rows(
         if records % _WALKED_EACH == 0:
             progress(_TABLES_SHARE + (1 - _TABLES_SHARE) * records / (records + _MANY))
 
-    records = audit.read_partition(ctx, reader, departure.tenant, report)
+    records = audit.read_partition(ctx, reader, offboarding.tenant, report)
     files.append(_write(work, AUDIT, map(_line, records)))
     return files
 
@@ -131,17 +133,17 @@ def _sync(folder: Path) -> None:
 
 
 def erase(
-    uow: UnitOfWork, actor: Actor, departure_id: str, *, progress: Progress = lambda _: None
-) -> tuple[Departure, Waits]:
-    """Erase the due data of a departure now; return it, and what the rest waits for. Raises NotFound.
+    uow: UnitOfWork, actor: Actor, offboarding_id: str, *, progress: Progress = lambda _: None
+) -> tuple[Offboarding, Waits]:
+    """Erase the due data of an offboarding now; return it, and what the rest waits for. Raises NotFound.
 
-    The jobs process may do the same concurrently: each step locks its departure, and reads there how far the last one came.
+    The jobs process may do the same concurrently: each step locks its offboarding, and reads there how far the last one came.
     """
     trace = Trace(uow.ids.new("req"), source="host")
-    step = partial(departures.next_step, departure_id=departure_id)
+    step = partial(offboardings.next_step, offboarding_id=offboarding_id)
     done = 0
     while uow.write_now(step, actor=actor, trace=trace):
         done += 1
         progress(done / (done + 100))
     progress(1.0)
-    return uow.read_now(partial(departures.view, departure_id=departure_id), actor=actor, trace=trace)
+    return uow.read_now(partial(offboardings.view, offboarding_id=offboarding_id), actor=actor, trace=trace)

@@ -1,4 +1,4 @@
-"""Who sees and answers disposal requests, and which answer may follow which (C95)."""
+"""Who sees and answers deletion requests, and which answer may follow which (C95)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 import pytest
 
 from hilum.apps.deletion_requests import policy
-from hilum.apps.deletion_requests.models import Answer, Cause, Disposal, DisposalQuery, State
+from hilum.apps.deletion_requests.models import Answer, Cause, DeletionRequest, DeletionRequestQuery, State
 from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.foundation.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MERCY, OTHER = TenantId("mercy"), TenantId("other")
 ACME, BAD = VendorId("ven_acme"), VendorId("ven_bad")
-REQUEST = Disposal("dsp_1", Cause.AGREEMENT, ACME, AppId("app_1"), NOW, MERCY, AuthorizationId("aut_1"), "p1")
+REQUEST = DeletionRequest(
+    "dlr_1", Cause.AGREEMENT, ACME, AppId("app_1"), NOW, MERCY, AuthorizationId("aut_1"), "p1"
+)
 
 
 def member(role: str, vendor: VendorId = ACME) -> Actor:
@@ -57,7 +59,7 @@ def test_only_the_vendor_answers_and_only_whom_it_concerns_sees_it(
     """C95."""
     assert policy.may_read(actor, REQUEST) is reads
     assert policy.may_answer(actor, REQUEST) is answers
-    listed = policy.query_for(actor, DisposalQuery())
+    listed = policy.query_for(actor, DeletionRequestQuery())
     assert listed is None or policy.may_read(actor, REQUEST) or listed.vendor == BAD or listed.tenant == OTHER
 
 
@@ -68,8 +70,8 @@ def test_a_request_about_every_hospital_is_no_hospitals_own() -> None:
     assert policy.may_read(staff("security"), everywhere)
 
 
-@pytest.mark.parametrize("asked", [DisposalQuery(vendor=BAD), DisposalQuery(tenant=OTHER)])
-def test_a_filter_never_widens_what_is_listed(asked: DisposalQuery) -> None:
+@pytest.mark.parametrize("asked", [DeletionRequestQuery(vendor=BAD), DeletionRequestQuery(tenant=OTHER)])
+def test_a_filter_never_widens_what_is_listed(asked: DeletionRequestQuery) -> None:
     actor = member("vendor_owner") if asked.vendor else person("administrator")
 
     assert policy.query_for(actor, asked) is None

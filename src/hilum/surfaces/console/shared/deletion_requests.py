@@ -6,7 +6,14 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.apps.deletion_requests import service
-from hilum.apps.deletion_requests.models import REASON_BOUND, Answer, Cause, Disposal, DisposalQuery, State
+from hilum.apps.deletion_requests.models import (
+    REASON_BOUND,
+    Answer,
+    Cause,
+    DeletionRequest,
+    DeletionRequestQuery,
+    State,
+)
 from hilum.apps.deletion_requests.policy import may_answer
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Invalid
@@ -66,12 +73,15 @@ async def show_list(visit: Visit) -> Response:
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     state = State(asked["state"]) if asked["state"] else None
     page = PageQuery(asked.after, ROWS)
-    found = service.list_requests(ctx, DisposalQuery(state=state), page)
+    found = service.list_requests(ctx, DeletionRequestQuery(state=state), page)
     known = fields.names(ctx, [each.app for each in found], [each.tenant for each in found])
     vendors = visit.page.console is Console.DEVELOPER
     rows = [
         (
-            Cell(known.get(each.app, each.app), address("developer.disposal", each.id) if vendors else ""),
+            Cell(
+                known.get(each.app, each.app),
+                address("developer.deletion_request", each.id) if vendors else "",
+            ),
             Cell(CAUSES[each.cause], note=_about(each, known)),
             _state(each, ctx),
             Cell("", at=each.requested_at),
@@ -82,16 +92,16 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
 
 
-def _about(disposal: Disposal, known: dict[str, str]) -> str:
-    place = known.get(disposal.tenant, "every hospital")
-    return f"one person at {place}" if disposal.authorization else place
+def _about(deletion_request: DeletionRequest, known: dict[str, str]) -> str:
+    place = known.get(deletion_request.tenant, "every hospital")
+    return f"one person at {place}" if deletion_request.authorization else place
 
 
-def _state(disposal: Disposal, ctx: Context) -> Cell:
-    text, tone = STATES[disposal.state]
-    if disposal.state is State.OPEN and ctx.now >= disposal.due_at:
+def _state(deletion_request: DeletionRequest, ctx: Context) -> Cell:
+    text, tone = STATES[deletion_request.state]
+    if deletion_request.state is State.OPEN and ctx.now >= deletion_request.due_at:
         text, tone = "overdue", "bad"
-    return Cell(text, note=disposal.reason, kind="badge", tone=tone)
+    return Cell(text, note=deletion_request.reason, kind="badge", tone=tone)
 
 
 async def show(visit: Visit) -> Response:
@@ -101,21 +111,21 @@ async def show(visit: Visit) -> Response:
 
 async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     facts = await visit.read(partial(_shown, visit=visit))
-    return visit.render("console/developer/disposal.html", **fields.answered(given, error), **facts)
+    return visit.render("console/developer/deletion_request.html", **fields.answered(given, error), **facts)
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    disposal = service.get_request(ctx, visit.param())
-    known = fields.names(ctx, [disposal.app, disposal.answered_by], [disposal.tenant])
+    deletion_request = service.get_request(ctx, visit.param())
+    known = fields.names(ctx, [deletion_request.app, deletion_request.answered_by], [deletion_request.tenant])
     return {
-        "disposal": disposal,
-        "app": known.get(disposal.app, disposal.app),
-        "cause": CAUSES[disposal.cause],
-        "about": _about(disposal, known),
-        "state": _state(disposal, ctx),
-        "answered_by": fields.who(known, disposal.answered_by, "a former member"),
+        "deletion_request": deletion_request,
+        "app": known.get(deletion_request.app, deletion_request.app),
+        "cause": CAUSES[deletion_request.cause],
+        "about": _about(deletion_request, known),
+        "state": _state(deletion_request, ctx),
+        "answered_by": fields.who(known, deletion_request.answered_by, "a former member"),
         "answers": [(each.value, text, note) for each, (text, note) in ANSWERS.items()]
-        if disposal.state is not State.DELETED and may_answer(ctx.actor, disposal)
+        if deletion_request.state is not State.DELETED and may_answer(ctx.actor, deletion_request)
         else [],
         "bound": REASON_BOUND,
     }
@@ -128,8 +138,10 @@ async def act(visit: Visit, form: Form) -> Response:
         return await _page(visit, form, Invalid("answer_invalid", "", fields={"answer": "missing"}))
     try:
         await visit.write(
-            partial(service.answer, disposal_id=visit.param(), answer=answer, reason=form.one("reason"))
+            partial(
+                service.answer, deletion_request_id=visit.param(), answer=answer, reason=form.one("reason")
+            )
         )
     except Invalid as error:
         return await _page(visit, form, error)
-    return to(address("developer.disposal", visit.param()))
+    return to(address("developer.deletion_request", visit.param()))

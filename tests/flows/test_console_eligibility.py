@@ -38,7 +38,7 @@ def day(site: ControlSite, days: int) -> str:
 def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite) -> None:
     """C19: at once; whoever raised it does not end it, and nobody else may."""
     app, version = versions_of(aged)
-    rita, page = aged.signed_in("rita"), f"/operations/apps/{app}/standing"
+    rita, page = aged.signed_in("rita"), f"/operations/apps/{app}/eligibility"
     assert f'href="{page}"' in rita.get(f"/operations/apps/{app}").text
     order = {"act": "raised_tier", "version": version, "tier": "high", "reason": "It suggests doses."}
     for wrong, status in (
@@ -76,7 +76,7 @@ def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite)
     assert (tied.status_code, "a tie to this vendor" in tied.text) == (403, True)
     assert 'name="reason"' not in aged.signed_in("root").get(ends).text
     assert aged.signed_in("otto").get(page).status_code == 403
-    assert "standing" not in aged.signed_in("otto").get(f"/operations/apps/{app}").text
+    assert "eligibility" not in aged.signed_in("otto").get(f"/operations/apps/{app}").text
 
 
 def send_csrf(browser: Any, page: str) -> str:
@@ -86,7 +86,7 @@ def send_csrf(browser: Any, page: str) -> str:
 def test_a_tier_is_lowered_by_two_and_an_app_is_suspended_by_one(aged: ControlSite) -> None:
     """C19, C90: with a day and what is done instead; a suspension says what it stops."""
     app, version = versions_of(aged)
-    root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
+    root, page = aged.signed_in("root"), f"/operations/apps/{app}/eligibility"
     order = {
         "act": "lowered_tier",
         "version": version,
@@ -167,7 +167,7 @@ def test_two_administrators_let_an_ai_write_alone_by_page(aged: ControlSite) -> 
 def test_a_requirement_is_waived_by_two(aged: ControlSite) -> None:
     """C207: only what the cells of the app's category ask for is offered."""
     app, _ = versions_of(aged)
-    root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
+    root, page = aged.signed_in("root"), f"/operations/apps/{app}/eligibility"
     assert "sandbox_run" not in root.get(page).text
     put_in_force(aged, {"exceptions.waivable": ["evidence.sandbox_run"]})
     offered = root.get(page).text
@@ -199,7 +199,7 @@ def test_a_certification_is_withdrawn_by_a_reviewer_and_an_app_moved_to_another_
 ) -> None:
     """C21: who registers apps withdraws none; a move says what it means, and takes a reason."""
     app, version = versions_of(aged)
-    page = f"/operations/apps/{app}/standing"
+    page = f"/operations/apps/{app}/eligibility"
     (certification,) = aged.system(registry.certifications_of, app=AppId(app))
     rita, root = aged.signed_in("rita"), aged.signed_in("root")
     order = {"csrf": send_csrf(rita, page), "act": "withdraw", "certification": certification.id}

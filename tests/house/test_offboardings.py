@@ -8,8 +8,8 @@ import pytest
 from tools.make_migration import declare
 
 from hilum.foundation.infra.db import metadata
-from hilum.hospitals.offboarding.fates import FATES, HAVE_NO_HOSPITAL
 from hilum.hospitals.offboarding.models import ErasureAction
+from hilum.hospitals.offboarding.retentions import HAVE_NO_HOSPITAL, RETENTIONS
 
 WHOSE = {"tenant", "person", "patient", "recipient", "holder", "owner", "fhir_user"}
 """Columns that say whose a row is."""
@@ -18,7 +18,7 @@ WHOSE = {"tenant", "person", "patient", "recipient", "holder", "owner", "fhir_us
 def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None:
     """A table that is added and says nothing fails here, so that no erasure forgets it."""
     declare()
-    named = [each.table for each in FATES]
+    named = [each.table for each in RETENTIONS]
 
     silent = {name for name, table in metadata.tables.items() if WHOSE & set(table.columns.keys())}
 
@@ -27,12 +27,12 @@ def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("module", ["hilum.server.departure_exports", "hilum.server.jobs"])
+@pytest.mark.parametrize("module", ["hilum.server.offboarding_exports", "hilum.server.jobs"])
 def test_whoever_exports_or_erases_has_every_table_by_itself(module: str) -> None:
     """In a process of its own: other tests import modules that a host command and the jobs process do not."""
     look = (
-        f"import {module}; from hilum.hospitals.offboarding.fates import FATES; from hilum.foundation.infra.db import metadata;"
-        "print([each.table for each in FATES if each.table not in metadata.tables])"
+        f"import {module}; from hilum.hospitals.offboarding.retentions import RETENTIONS; from hilum.foundation.infra.db import metadata;"
+        "print([each.table for each in RETENTIONS if each.table not in metadata.tables])"
     )
 
     assert (
@@ -41,13 +41,13 @@ def test_whoever_exports_or_erases_has_every_table_by_itself(module: str) -> Non
     )
 
 
-@pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.table)
-def test_what_is_hidden_or_blanked_is_a_column(fate: Any) -> None:
+@pytest.mark.parametrize("retention", RETENTIONS, ids=lambda retention: retention.table)
+def test_what_is_hidden_or_blanked_is_a_column(retention: Any) -> None:
     declare()
-    columns = set(metadata.tables[fate.table].columns.keys())
+    columns = set(metadata.tables[retention.table].columns.keys())
 
-    assert set(fate.hidden) | set(fate.blank) <= columns
-    assert bool(fate.blank) == (fate.deed is ErasureAction.BLANK)
+    assert set(retention.hidden) | set(retention.blank) <= columns
+    assert bool(retention.blank) == (retention.deed is ErasureAction.BLANK)
     # A digest, a seal or a secret opens something, or helps to guess it.
     secret = {each for each in columns if "sealed" in each or each in {"digest", "secret", "private"}}
-    assert not fate.exported or secret <= set(fate.hidden)
+    assert not retention.exported or secret <= set(retention.hidden)

@@ -14,7 +14,7 @@ import pytest
 
 from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import ClientType, NewPeer
-from hilum.apps.deletion_requests.models import DisposalQuery
+from hilum.apps.deletion_requests.models import DeletionRequestQuery
 from hilum.apps.deletion_requests.service import list_requests
 from hilum.apps.service_owners import store as service_owners
 from hilum.apps.service_owners.models import ServiceOwner
@@ -27,13 +27,13 @@ from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.foundation.kernel.errors import Conflict
 from hilum.foundation.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.hospitals.offboarding import jobs, service, store
-from hilum.hospitals.offboarding.fates import FATES
 from hilum.hospitals.offboarding.models import ErasureAction
+from hilum.hospitals.offboarding.retentions import RETENTIONS
 from hilum.identity.people import service as identity
 from hilum.records.audit import live as journals
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
-from hilum.server import departure_exports
+from hilum.server import offboarding_exports
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import canary
 from tests.sim.backends import both_backends
@@ -67,7 +67,7 @@ class Running:
 
 
 def asked(site: ControlSite, by: str = "gina", tenant: str = "general", **change: Any) -> str:
-    answer = site.api(by).post(f"/tenants/{tenant}/departure", json=WANTED | change)
+    answer = site.api(by).post(f"/tenants/{tenant}/offboarding", json=WANTED | change)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["approval"]["id"])
 
@@ -77,7 +77,7 @@ def left(site: ControlSite, tenant: str = "general", by: str = "gina") -> str:
     def build() -> str:
         answer = site.api("root").post(f"/approvals/{asked(site, by, tenant)}/approve")
         assert answer.status_code == 200, answer.text
-        return str(site.api("otto").get("/departures").json()["items"][0]["id"])
+        return str(site.api("otto").get("/offboardings").json()["items"][0]["id"])
 
     return site.furnished(f"{tenant} leaves by {by}", build)
 
@@ -85,28 +85,28 @@ def left(site: ControlSite, tenant: str = "general", by: str = "gina") -> str:
 def steps(site: ControlSite, most: int = 10_000) -> int:
     done = 0
     while done < most and any(
-        site.system(service.next_step, departure_id=each) for each in site.system(service.due)
+        site.system(service.next_step, offboarding_id=each) for each in site.system(service.due)
     ):
         done += 1
     return done
 
 
-def shown(site: ControlSite, departure: str) -> dict[str, Any]:
-    found: dict[str, Any] = site.api("otto").get(f"/departures/{departure}").json()
+def shown(site: ControlSite, offboarding: str) -> dict[str, Any]:
+    found: dict[str, Any] = site.api("otto").get(f"/offboardings/{offboarding}").json()
     return found
 
 
-def exported(site: ControlSite, departure: str, folder: Path) -> departure_exports.Exported:
+def exported(site: ControlSite, offboarding: str, folder: Path) -> offboarding_exports.Exported:
     journal = journal_of(site.uow)
     reader = journals.open_reader(journal, site.uow.db.url)
-    return departure_exports.export(site.uow, HOST, reader, departure, folder)
+    return offboarding_exports.export(site.uow, HOST, reader, offboarding, folder)
 
 
-def rows(site: ControlSite, departure_of: TenantId = GENERAL) -> dict[str, int]:
+def rows(site: ControlSite, offboarding_of: TenantId = GENERAL) -> dict[str, int]:
     def count(ctx: Context) -> dict[str, int]:
         return {
-            each.table: store.count(ctx.tx, each, departure_of)
-            for each in FATES
+            each.table: store.count(ctx.tx, each, offboarding_of)
+            for each in RETENTIONS
             if each.table != "access_index"
         }
 
@@ -116,7 +116,9 @@ def rows(site: ControlSite, departure_of: TenantId = GENERAL) -> dict[str, int]:
 
 def erased_rows(site: ControlSite) -> dict[str, int]:
     """Return how many rows of each table were erased, from the one event that says so."""
-    (event,) = site.system(audit.list_events, query=EventQuery(action="departures.departure.finish")).events
+    (event,) = site.system(
+        audit.list_events, query=EventQuery(action="offboardings.offboarding.finish")
+    ).events
     return dict(event.event.facts["rows"])
 
 
@@ -132,7 +134,7 @@ def unchanged(site: ControlSite) -> Iterator[None]:
     before = site.api("root").get("/tenants").json()
     yield
     assert site.api("root").get("/tenants").json() == before
-    assert site.api("otto").get("/departures").json()["items"] == []
+    assert site.api("otto").get("/offboardings").json()["items"] == []
 
 
 def test_one_person_alone_ends_no_hospital(site: ControlSite) -> None:
@@ -151,25 +153,25 @@ def test_who_does_not_administer_a_hospital_neither_asks_nor_sees_what_it_has(
     site: ControlSite, by: str
 ) -> None:
     with unchanged(site):
-        assert site.api(by).post("/tenants/general/departure", json=WANTED).status_code == 403
-        assert site.api(by).get("/tenants/general/departure").status_code == 403
+        assert site.api(by).post("/tenants/general/offboarding", json=WANTED).status_code == 403
+        assert site.api(by).get("/tenants/general/offboarding").status_code == 403
 
 
 def test_what_is_wrong_is_named_and_nothing_waits(site: ControlSite) -> None:
     def ask(body: dict[str, Any]) -> Any:
-        return site.api("root").post("/tenants/general/departure", json=body)
+        return site.api("root").post("/tenants/general/offboarding", json=body)
 
     with unchanged(site):
-        found = problem(ask({"reason": " ", "erase_after_days": 3}), 422, "departure_invalid")
+        found = problem(ask({"reason": " ", "erase_after_days": 3}), 422, "offboarding_invalid")
         assert set(found["fields"]) == {"reason", "erase_after_days"}
         problem(ask({}), 422, "fields_invalid")
-        problem(site.api("root").post("/tenants/nowhere/departure", json=WANTED), 404, "tenant_not_found")
+        problem(site.api("root").post("/tenants/nowhere/offboarding", json=WANTED), 404, "tenant_not_found")
         assert site.api("root").get("/approvals").json()["items"] == []
 
 
 def test_the_second_person_sees_what_would_end(site: ControlSite) -> None:
     canary(site)
-    found = site.api("gina").get("/tenants/general/departure").json()
+    found = site.api("gina").get("/tenants/general/offboarding").json()
 
     approval = asked(site)
 
@@ -183,7 +185,7 @@ def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) 
     canary(site)
     gina, carl = site.api("gina"), site.api("carl")
 
-    departure = left(site)
+    offboarding = left(site)
 
     problem(gina.get("/installations"), 401, "token_invalid")
     assert carl.get("/installations").status_code == 200
@@ -191,7 +193,7 @@ def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) 
     for path, body in (
         ("/people", {"tenant": "general", "username": "new", "name": "New", "role": "nurse"}),
         ("/facilities", {"tenant": "general", "name": "W", "legal_entity": "G", "reference": "Location/1"}),
-        ("/tenants/general/departure", WANTED),
+        ("/tenants/general/offboarding", WANTED),
     ):
         problem(root.post(path, json=body), 404, "tenant_not_found")
     problem(root.patch("/tenants/general", json={"active": True}), 404, "tenant_not_found")
@@ -202,7 +204,7 @@ def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) 
     )
     facts = site.system(lambda ctx: identity.facts(ctx, EVERYTHING)).whole
     assert GENERAL not in facts.tenants
-    switch = root.get(f"/switches/{shown(site, departure)['switch']}").json()
+    switch = root.get(f"/switches/{shown(site, offboarding)['switch']}").json()
     assert (switch["in_force"], switch["kind"], switch["key"]) == (True, TargetKind.TENANT, GENERAL)
     assert switch["mode"] == Mode.FULL_STOP
     listed = {each["id"]: each["left_at"] for each in root.get("/tenants").json()["items"]}
@@ -212,14 +214,14 @@ def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) 
 
 def test_its_apps_are_removed_and_their_vendors_asked_to_dispose_of_what_they_have(site: ControlSite) -> None:
     canary(site)
-    departure = left(site)
+    offboarding = left(site)
 
     steps(site)
 
     assert site.api("root").get("/installations?tenant=general").json()["items"] == []
-    asked_of = site.system(list_requests, query=DisposalQuery(tenant=GENERAL))
+    asked_of = site.system(list_requests, query=DeletionRequestQuery(tenant=GENERAL))
     assert len(asked_of) == 1
-    found = shown(site, departure)
+    found = shown(site, offboarding)
     assert found["apps_ended_at"]
     assert found["waits_for"] == "export"
 
@@ -228,17 +230,19 @@ def test_an_export_has_what_is_the_hospitals_and_a_manifest_of_its_files(
     site: ControlSite, tmp_path: Path
 ) -> None:
     canary(site)
-    departure = left(site)
+    offboarding = left(site)
     folder = tmp_path / "general"
 
-    done = exported(site, departure, folder)
+    done = exported(site, offboarding, folder)
 
     manifest = (folder / "manifest.json").read_bytes()
     listed = {each["name"]: each["sha256"] for each in orjson.loads(manifest)["files"]}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert found == listed | {"manifest.json": done.manifest}
-    assert shown(site, departure)["manifest"] == done.manifest
-    (event,) = site.system(audit.list_events, query=EventQuery(action="departures.departure.export")).events
+    assert shown(site, offboarding)["manifest"] == done.manifest
+    (event,) = site.system(
+        audit.list_events, query=EventQuery(action="offboardings.offboarding.export")
+    ).events
     assert event.event.facts["manifest"] == done.manifest
     people = [orjson.loads(each) for each in (folder / "identity_person.ndjson").read_bytes().splitlines()]
     assert {each["username"] for each in people} == {"ann", "gina"}
@@ -250,21 +254,21 @@ def test_an_export_has_what_is_the_hospitals_and_a_manifest_of_its_files(
     assert b"private_sealed" not in whole
     assert oct((folder / "manifest.json").stat().st_mode)[-3:] == "600"
     with pytest.raises(Exception, match="already exists"):
-        exported(site, departure, folder)
+        exported(site, offboarding, folder)
 
 
 def test_an_erasure_waits_for_the_export_the_day_and_every_hold(site: ControlSite, tmp_path: Path) -> None:
-    departure = left(site)
+    offboarding = left(site)
     before = rows(site)
 
     def waits(*, for_: str) -> None:
         steps(site)
-        assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == (for_, "left")
+        assert (shown(site, offboarding)["waits_for"], shown(site, offboarding)["state"]) == (for_, "left")
         assert rows(site)["identity_facility"] == before["identity_facility"]
         assert "Gina" in texts(site)
 
     waits(for_="export")
-    exported(site, departure, tmp_path / "x")
+    exported(site, offboarding, tmp_path / "x")
     waits(for_="date")
     hold = site.api("sam").post("/holds", json={"reason": "a case"}).json()["id"]
     site.clock.advance(MONTH)
@@ -274,19 +278,19 @@ def test_an_erasure_waits_for_the_export_the_day_and_every_hold(site: ControlSit
     assert released.status_code in {200, 204}, released.text
     steps(site)
 
-    assert shown(site, departure)["state"] == "erased"
+    assert shown(site, offboarding)["state"] == "erased"
 
 
 def test_the_staff_see_on_a_page_what_became_of_a_hospital(site: ControlSite, tmp_path: Path) -> None:
     """C148."""
     asked(site, by="root")
-    assert "1 more waits for a second person" in site.signed_in("sam").get("/operations/departures").text
-    departure = left(site)
-    auditor, page = site.signed_in("otto"), f"/operations/departures/{departure}"
-    assert f'href="{page}"' in auditor.get("/operations/departures").text
+    assert "1 more waits for a second person" in site.signed_in("sam").get("/operations/offboardings").text
+    offboarding = left(site)
+    auditor, page = site.signed_in("otto"), f"/operations/offboardings/{offboarding}"
+    assert f'href="{page}"' in auditor.get("/operations/offboardings").text
     assert "It waits for the export" in auditor.get(page).text
 
-    exported(site, departure, tmp_path / "x")
+    exported(site, offboarding, tmp_path / "x")
     site.clock.advance(MONTH)
     steps(site)
 
@@ -294,7 +298,7 @@ def test_the_staff_see_on_a_page_what_became_of_a_hospital(site: ControlSite, tm
     done = auditor.get(page).text
     assert "What stays, and why" in done
     assert "<dt>Facilities</dt>" in done.replace("facilities", "Facilities"), "by what the rows were"
-    assert auditor.get("/operations/departures/dep_none").status_code == 404
+    assert auditor.get("/operations/offboardings/dep_none").status_code == 404
 
 
 @both_backends
@@ -321,14 +325,14 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
     )
     site.system(lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner))
     others = rows(site, TenantId("children"))
-    departure = left(site)
-    exported(site, departure, tmp_path / "general")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "general")
     clock.advance(MONTH)
 
     steps(site)
 
     after = rows(site)
-    stays = {each.table for each in FATES if each.deed is not ErasureAction.ERASE}
+    stays = {each.table for each in RETENTIONS if each.deed is not ErasureAction.ERASE}
     assert {name for name, number in after.items() if number} <= stays
     assert rows(site, TenantId("children")) == others
     assert "Gina" not in texts(site)
@@ -346,20 +350,20 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
     reader = journals.open_reader(tmp_path / "journal", one_uow.db.url)
     assert site.system(audit.verify, reader=reader).faults == ()
     with pytest.raises(Exception, match="can no longer be exported"):
-        exported(site, departure, tmp_path / "again")
+        exported(site, offboarding, tmp_path / "again")
 
 
 def test_an_erasure_that_was_interrupted_continues_where_it_stopped(
     site: ControlSite, tmp_path: Path
 ) -> None:
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
     site.clock.advance(MONTH)
     steps(site, most=5)
-    assert shown(site, departure)["state"] == "erasing"
+    assert shown(site, offboarding)["state"] == "erasing"
 
     def dies(ctx: Context) -> None:
-        service.next_step(ctx, departure)
+        service.next_step(ctx, offboarding)
         raise KeyboardInterrupt
 
     for _ in range(3):
@@ -367,7 +371,7 @@ def test_an_erasure_that_was_interrupted_continues_where_it_stopped(
             site.system(dies)
     steps(site)
 
-    assert shown(site, departure)["state"] == "erased"
+    assert shown(site, offboarding)["state"] == "erased"
     assert erased_rows(site)["identity_person"] == 2
 
 
@@ -377,7 +381,9 @@ def test_an_erasure_that_fails_keeps_no_other_waiting(site: ControlSite, tmp_pat
     for each in (broken, later):
         exported(site, each, tmp_path / each)
     site.clock.advance(MONTH)
-    damaged = store.departures.update().where(store.departures.c.id == broken).values(progress={"step": "x"})
+    damaged = (
+        store.offboardings.update().where(store.offboardings.c.id == broken).values(progress={"step": "x"})
+    )
     site.uow.db.write(lambda tx: tx.execute(damaged))
 
     with pytest.raises(ValueError, match="invalid literal"):
@@ -390,33 +396,33 @@ def test_an_erasure_that_fails_keeps_no_other_waiting(site: ControlSite, tmp_pat
 
 def test_no_export_is_recorded_once_the_erasure_has_begun(site: ControlSite, tmp_path: Path) -> None:
     """C148: what was written then has not everything."""
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
     site.clock.advance(MONTH)
     steps(site, most=2)
 
     with pytest.raises(Conflict, match="can no longer be exported"):
-        site.system(service.record_export, departure_id=departure, manifest="0" * 64)
+        site.system(service.record_export, offboarding_id=offboarding, manifest="0" * 64)
 
-    assert shown(site, departure)["state"] == "erasing"
+    assert shown(site, offboarding)["state"] == "erasing"
 
 
 def test_after_a_restore_an_erasure_waits_until_holds_can_be_placed_again(
     site: ControlSite, tmp_path: Path
 ) -> None:
     """A backup has no hold that was placed after it, and the jobs process begins at once."""
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
     site.clock.advance(MONTH)
     steps(site, most=5)
 
     assert site.system(service.defer) == 1
 
     assert steps(site) == 0
-    assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == ("date", "erasing")
+    assert (shown(site, offboarding)["waits_for"], shown(site, offboarding)["state"]) == ("date", "erasing")
     site.clock.advance(timedelta(days=7))
     steps(site)
-    assert shown(site, departure)["state"] == "erased"
+    assert shown(site, offboarding)["state"] == "erased"
     assert site.system(service.defer) == 0
 
 
@@ -426,20 +432,20 @@ def test_two_processes_that_erase_at_once_erase_each_row_once(
 ) -> None:
     """The job, and the command on another host: each step goes on where the last one of either stopped."""
     site = site_on(one_uow, clock)
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
     clock.advance(MONTH)
     steps(site, most=1)
 
     with ThreadPoolExecutor(2) as pool:
         done: list[Future[Any]] = [
-            pool.submit(departure_exports.erase, one_uow, HOST, departure),
+            pool.submit(offboarding_exports.erase, one_uow, HOST, offboarding),
             pool.submit(steps, site),
         ]
         for each in done:
             each.result()
 
-    assert shown(site, departure)["state"] == "erased"
+    assert shown(site, offboarding)["state"] == "erased"
     assert erased_rows(site)["identity_person"] == 2
 
 
@@ -454,13 +460,13 @@ def test_a_step_looks_at_few_rows_of_all_hospitals(
     people = metadata.tables["identity_person"]
     all_people = site.system(lambda ctx: len(ctx.tx.execute(people.select()).all()))
     others = rows(site, TenantId("children"))
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
     clock.advance(MONTH)
 
     done = steps(site)
 
-    erased_tables = sum(each.deed is not ErasureAction.KEEP for each in FATES)
+    erased_tables = sum(each.deed is not ErasureAction.KEEP for each in RETENTIONS)
     assert done > erased_tables + all_people // 2
     assert rows(site, TenantId("children")) == others
     assert "Gina" not in texts(site)
@@ -470,7 +476,7 @@ def test_a_step_looks_at_few_rows_of_all_hospitals(
 
 def test_what_is_open_is_counted_among_the_newest(site: ControlSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody waits for a preview, and the act must not time out for it."""
-    fate = next(each for each in FATES if each.table == "signin_session")
+    retention = next(each for each in RETENTIONS if each.table == "signin_session")
     session = {
         "person": "p",
         "tenant": "general",
@@ -487,18 +493,18 @@ def test_what_is_open_is_counted_among_the_newest(site: ControlSite, monkeypatch
             ctx.tx.execute(sessions.insert().values(id=f"ses_{number}", digest=f"d{number}", **session))
 
     site.system(add)
-    assert site.system(lambda ctx: store.count(ctx.tx, fate, GENERAL)) == 5
+    assert site.system(lambda ctx: store.count(ctx.tx, retention, GENERAL)) == 5
     monkeypatch.setattr(store, "NEWEST", 3)
 
-    assert site.system(lambda ctx: store.count(ctx.tx, fate, GENERAL)) == 3
+    assert site.system(lambda ctx: store.count(ctx.tx, retention, GENERAL)) == 3
 
 
 def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
     site: ControlSite, tmp_path: Path
 ) -> None:
     """A case may begin after it has left: what is still there waits for it (C148)."""
-    departure = left(site)
-    exported(site, departure, tmp_path / "x")
+    offboarding = left(site)
+    exported(site, offboarding, tmp_path / "x")
 
     held = site.api("sam").post("/holds", json={"reason": "a case", "tenant": "general"})
 
@@ -512,7 +518,7 @@ def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
     problem(site.api("root").put(f"/people/{ann}/charts", json={"charts": []}), 404, "tenant_not_found")
     site.clock.advance(MONTH)
     steps(site)
-    assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == ("hold", "left")
+    assert (shown(site, offboarding)["waits_for"], shown(site, offboarding)["state"]) == ("hold", "left")
     problem(
         site.api("root").put("/tenants/general/branding", json={"colour": "#0b6b74"}), 404, "tenant_not_found"
     )
@@ -520,5 +526,5 @@ def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
 
 @in_one_world("by", ["gina", "carl", "ann"])
 def test_hospitals_do_not_see_who_left(site: ControlSite, by: str) -> None:
-    assert site.api(by).get("/departures").status_code == 403
-    problem(site.api("otto").get("/departures/dep_none"), 404, "departure_not_found")
+    assert site.api(by).get("/offboardings").status_code == 403
+    problem(site.api("otto").get("/offboardings/dep_none"), 404, "offboarding_not_found")

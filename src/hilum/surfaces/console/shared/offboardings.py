@@ -15,8 +15,8 @@ from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.kernel.lists import counted
 from hilum.foundation.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.foundation.web.forms import Form
-from hilum.hospitals.offboarding import service as departures
-from hilum.hospitals.offboarding.models import ERASE_AFTER_DEFAULT, Departure, State, Waits
+from hilum.hospitals.offboarding import service as offboardings
+from hilum.hospitals.offboarding.models import ERASE_AFTER_DEFAULT, Offboarding, State, Waits
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import Tenant
 from hilum.surfaces.console import fields, policy
@@ -40,8 +40,8 @@ LIST = List(
         Column("Erased from", number=True),
         Column("Waits for"),
     ),
-    one="departure",
-    many="departures",
+    one="offboarding",
+    many="offboardings",
     empty=Empty(
         "No hospital has left",
         "Two of you let one leave. What waits for a second person is under Staff.",
@@ -64,10 +64,10 @@ async def show_list(visit: Visit) -> Response:
 
     def look(ctx: Context, asked: Asked) -> Listed:
         page = PageQuery(policy.word(asked.after, "after"), ROWS)
-        found = departures.list_departures(ctx, page)
+        found = offboardings.list_offboardings(ctx, page)
         rows = [
             (
-                Cell(each.name, address("operations.departure", each.id)),
+                Cell(each.name, address("operations.offboarding", each.id)),
                 Cell(each.state.value, kind="badge", tone=TONES[each.state]),
                 Cell(f"{each.left_at:%-d %b %Y}"),
                 Cell(f"{each.erase_at:%-d %b %Y}"),
@@ -80,7 +80,7 @@ async def show_list(visit: Visit) -> Response:
     lead = "Hospitals that left the platform, what is erased of them and when."
     if asking := await visit.read(_asking) if visit.may_open("operations.staff") else 0:
         lead += f" {counted(asking, 'more waits', 'more wait')} for a second person, under Staff."
-    new = address("operations.departure_new") if visit.may_open("operations.departure_new") else ""
+    new = address("operations.offboarding_new") if visit.may_open("operations.offboarding_new") else ""
     action = ("Let a hospital leave", new, "danger") if new else None
     return await visit.show_list(LIST, look, lead=lead, action=action)
 
@@ -99,11 +99,13 @@ async def show_new(visit: Visit) -> Response:
             else identity.view_tenants(ctx, PageQuery(limit=FOUND_BOUND))
         )
         return [
-            (each.name, address("operations.departure_new", tenant=each.id)) for each in found if each.active
+            (each.name, address("operations.offboarding_new", tenant=each.id))
+            for each in found
+            if each.active
         ]
 
     return visit.render(
-        "console/departures/choose.html", text=text, found=await visit.read(look), path=visit.path
+        "console/offboardings/choose.html", text=text, found=await visit.read(look), path=visit.path
     )
 
 
@@ -121,18 +123,18 @@ def _of(ctx: Context, form: Form) -> Tenant:
 async def _confirm(visit: Visit, given: Form, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         tenant = _of(ctx, given)
-        had = departures.preview(ctx, tenant.id)
+        had = offboardings.preview(ctx, tenant.id)
         return {"tenant": tenant, "had": _in_words(had)}
 
     own = visit.page.console is Console.TENANT
     return visit.render(
-        "console/departures/new.html",
+        "console/offboardings/new.html",
         **fields.answered(given, error),
         days=DAYS,
         second="Another administrator, or the platform's staff,"
         if own
         else "A second of you, or an administrator of the hospital,",
-        back=address("tenant.settings" if own else "operations.departures"),
+        back=address("tenant.settings" if own else "operations.offboardings"),
         usual=str(ERASE_AFTER_DEFAULT),
         **await visit.read(look),
     )
@@ -147,7 +149,7 @@ async def ask(visit: Visit, form: Form) -> Response:
             raise Invalid("form_invalid", "Type its name as shown here.", fields={"name": "name_differs"})
         if form.one("days") not in {days for days, _ in DAYS}:
             raise Invalid("form_invalid", "Choose when it is erased.", fields={"days": "not_an_option"})
-        return departures.ask(ctx, tenant.id, form.one("reason"), int(form.one("days")))
+        return offboardings.ask(ctx, tenant.id, form.one("reason"), int(form.one("days")))
 
     try:
         done = await visit.write(verb)
@@ -162,14 +164,14 @@ def _in_words(had: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def _asking(ctx: Context) -> int:
     pending = approvals.list_pending(ctx, page=PageQuery(limit=PAGE_BOUND))
-    return sum(each.act.kind is ApprovalKind.DEPARTURE for each in pending)
+    return sum(each.act.kind is ApprovalKind.OFFBOARDING for each in pending)
 
 
 async def show(visit: Visit) -> Response:
-    """Show a departure."""
+    """Show an offboarding."""
     found, waits, known = await visit.read(partial(_read, visit=visit))
     return visit.render(
-        "console/departures/departure.html",
+        "console/offboardings/offboarding.html",
         found=found,
         tone=TONES[found.state],
         waits="" if found.state is State.ERASED else waits.value,
@@ -177,19 +179,19 @@ async def show(visit: Visit) -> Response:
         agreed_by=fields.who(known, found.agreed_by, "a colleague"),
         had=_in_words(found.preview),
         erased=_erased(found),
-        stays=departures.kept_tables() if found.erased_at else (),
+        stays=offboardings.kept_tables() if found.erased_at else (),
         switch=address("operations.switch", found.switch),
         evidence=address("operations.evidence") if visit.may_open("operations.evidence") else "",
     )
 
 
-def _read(ctx: Context, visit: Visit) -> tuple[Departure, Waits, dict[str, str]]:
-    found, waits = departures.view(ctx, visit.param())
+def _read(ctx: Context, visit: Visit) -> tuple[Offboarding, Waits, dict[str, str]]:
+    found, waits = offboardings.view(ctx, visit.param())
     return found, waits, fields.names(ctx, [found.asked_by, found.agreed_by])
 
 
-def _erased(found: Departure) -> list[tuple[str, Any]]:
+def _erased(found: Offboarding) -> list[tuple[str, Any]]:
     """Return how many rows were erased so far, by what they were."""
-    said = departures.erased_tables()
+    said = offboardings.erased_tables()
     rows = found.progress.get("rows", {})
     return [(said[table], number) for table, number in rows.items() if table in said]

@@ -11,8 +11,8 @@ from hilum.review.recertification import policy
 from hilum.review.recertification.models import (
     DAYS,
     FINDINGS_BOUND,
+    Level,
     Limits,
-    Rung,
     Severity,
     State,
 )
@@ -102,58 +102,58 @@ def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_fixed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "rung"),
+    ("days", "level"),
     [
-        (0, Rung.NOTIFY),
-        (3, Rung.NOTIFY),
-        (3.5, Rung.WARN),
-        (6.9, Rung.WARN),
-        (7, Rung.STOP),
-        (36, Rung.STOP),
-        (37, Rung.SUSPEND),
-        (66, Rung.SUSPEND),
-        (67, Rung.WITHDRAW),
+        (0, Level.NOTIFY),
+        (3, Level.NOTIFY),
+        (3.5, Level.WARN),
+        (6.9, Level.WARN),
+        (7, Level.STOP),
+        (36, Level.STOP),
+        (37, Level.SUSPEND),
+        (66, Level.SUSPEND),
+        (67, Level.WITHDRAW),
     ],
 )
-def test_a_critical_finding_climbs_rung_by_rung(days: float, rung: Rung) -> None:
+def test_a_critical_finding_climbs_level_by_level(days: float, level: Level) -> None:
     """C226: at its deadline the listing is hidden and launches stop; the rest takes longer."""
-    assert policy.rung_of(finding(), LIMITS, NOW + days * DAY) is rung
+    assert policy.level_of(finding(), LIMITS, NOW + days * DAY) is level
 
 
 def test_neither_a_suspicion_nor_what_was_fixed_climbs() -> None:
     later = NOW + 400 * DAY
 
-    assert policy.rung_of(finding(state=State.SUSPECTED, due_at=None), LIMITS, later) is Rung.NONE
-    assert policy.rung_of(finding(state=State.CLOSED), LIMITS, later) is Rung.NONE
-    assert policy.rung_due([], LIMITS, later) is Rung.NONE
-    assert policy.rung_due([finding(state=State.CLOSED), finding()], LIMITS, NOW) is Rung.NOTIFY
+    assert policy.level_of(finding(state=State.SUSPECTED, due_at=None), LIMITS, later) is Level.NONE
+    assert policy.level_of(finding(state=State.CLOSED), LIMITS, later) is Level.NONE
+    assert policy.level_due([], LIMITS, later) is Level.NONE
+    assert policy.level_due([finding(state=State.CLOSED), finding()], LIMITS, NOW) is Level.NOTIFY
 
 
 @pytest.mark.parametrize(
-    ("days", "rung"),
+    ("days", "level"),
     [
-        (6.9, Rung.WARN),
-        (7, Rung.SUSPEND),
-        (16.9, Rung.SUSPEND),
-        (17, Rung.WITHDRAW),
+        (6.9, Level.WARN),
+        (7, Level.SUSPEND),
+        (16.9, Level.SUSPEND),
+        (17, Level.WITHDRAW),
     ],
 )
-def test_the_cell_says_how_long_after_the_deadline_more_is_due(days: float, rung: Rung) -> None:
+def test_the_cell_says_how_long_after_the_deadline_more_is_due(days: float, level: Level) -> None:
     """C226: at once, if it says none."""
-    assert policy.rung_of(finding(), Limits(suspend_days=0, withdraw_days=10), NOW + days * DAY) is rung
+    assert policy.level_of(finding(), Limits(suspend_days=0, withdraw_days=10), NOW + days * DAY) is level
 
 
-@pytest.mark.parametrize("due", list(Rung))
-@pytest.mark.parametrize("automatic", list(Rung))
+@pytest.mark.parametrize("due", list(Level))
+@pytest.mark.parametrize("automatic", list(Level))
 def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
-    due: Rung, automatic: Rung
+    due: Level, automatic: Level
 ) -> None:
     """C115: above the limit a person decides; by default that is above "nothing new is launched"."""
-    taken = policy.rung_taken(due, Limits(automatic=automatic))
+    taken = policy.level_taken(due, Limits(automatic=automatic))
 
     assert taken <= min(due, automatic)
-    assert taken < Rung.WITHDRAW
-    assert policy.rung_taken(Rung.WITHDRAW, LIMITS) is Rung.STOP
+    assert taken < Level.WITHDRAW
+    assert policy.level_taken(Level.WITHDRAW, LIMITS) is Level.STOP
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_comes_again_has_the_time_that_was_left_when_it_was_fixed(
     assert (seen.opened_at, again.opened_at) == (NOW, NOW), "it counts as found once more"
 
 
-LADDERS = Switch(
+ESCALATIONS = Switch(
     "swi_1", Target(TargetKind.VERSION, "ver_1"), Mode.NO_NEW_LAUNCHES, "Not fixed.", str(SYSTEM), NOW
 )
 
@@ -201,16 +201,16 @@ LADDERS = Switch(
 @pytest.mark.parametrize(
     ("switch", "is_its"),
     [
-        (LADDERS, True),
-        (replace(LADDERS, engaged_by="staff:per_1"), False),
+        (ESCALATIONS, True),
+        (replace(ESCALATIONS, engaged_by="staff:per_1"), False),
         # A release that words it otherwise still lets go of it.
-        (replace(LADDERS, reason="Found, and not fixed."), True),
-        (replace(LADDERS, mode=Mode.FULL_STOP), False),
-        (replace(LADDERS, target=Target(TargetKind.VERSION, "ver_other")), False),
-        (replace(LADDERS, target=Target(TargetKind.APP, "ver_1")), False),
+        (replace(ESCALATIONS, reason="Found, and not fixed."), True),
+        (replace(ESCALATIONS, mode=Mode.FULL_STOP), False),
+        (replace(ESCALATIONS, target=Target(TargetKind.VERSION, "ver_other")), False),
+        (replace(ESCALATIONS, target=Target(TargetKind.APP, "ver_1")), False),
     ],
     ids=["its", "a person's", "reworded", "wider", "another app's", "another target"],
 )
-def test_the_ladder_lets_go_of_nothing_that_it_did_not_engage(switch: Switch, is_its: bool) -> None:
+def test_the_escalation_lets_go_of_nothing_that_it_did_not_engage(switch: Switch, is_its: bool) -> None:
     """C226: its row names switches and is not signed."""
-    assert policy.is_of_ladder(switch, {"ver_1"}) is is_its
+    assert policy.is_of_escalation(switch, {"ver_1"}) is is_its
