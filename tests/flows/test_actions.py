@@ -16,13 +16,15 @@ from hilum.apps.agreements import store as agreements
 from hilum.apps.agreements.models import Agreement, Side
 from hilum.apps.service_owners import store as service_owners
 from hilum.apps.service_owners.models import ServiceOwner
+from hilum.authorization.breakglass import store as breakglass
+from hilum.authorization.breakglass.models import Use
 from hilum.foundation.actions import live
 from hilum.foundation.actions.policy import version_of
 from hilum.foundation.actions.service import inputs_of, perform
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import NotPermitted
-from hilum.foundation.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId
 from hilum.identity.signin.policy import actor_of
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
@@ -36,9 +38,9 @@ ACTIONS = live.actions()
 WRITES = [action for action in ACTIONS if action["effect"] != "reads"]
 TARGETED = [action for action in WRITES if action["target"]]
 WIDENING = [action for action in TARGETED if action["needs_version"]]
-IDS: Mapping[str, str] = {"service_owner": "svo_1", "agreement": "agr_1"}
+IDS: Mapping[str, str] = {"service_owner": "svo_1", "agreement": "agr_1", "break_glass": "btg_1"}
 """A record of each noun, at General."""
-MEMBERS: Mapping[str, str] = {"service_owner": "gina", "agreement": "gina"}
+MEMBERS: Mapping[str, str] = {"service_owner": "gina", "agreement": "gina", "break_glass": "gina"}
 """Somebody who may see the record of a noun. ``STRANGER`` has the same role elsewhere."""
 STRANGER = "carl"
 ROLE_OF = {"ann": "physician", "gina": "administrator", "carl": "administrator", "root": "platform_admin"}
@@ -61,6 +63,16 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         signed = ("business_associate", ("A", "B"), "a" * 64, ctx.now, None, "person:per_v", Side.VENDOR)
         agreement = Agreement(IDS["agreement"], VendorId("ven_1"), TenantId("general"), "", *signed, ctx.now)
         agreements.add_agreement(ctx.tx, agreement)
+        opened = (
+            "physician",
+            *what[:2],
+            LaunchId("lch_1"),
+            "p1",
+            "unconscious after a fall",
+            ("confidential",),
+        )
+        use = Use(IDS["break_glass"], TenantId("general"), who[0], *opened, ctx.now, ends, ends)
+        breakglass.USES.add(ctx.tx, use)
 
     made.system(stand)
     return made

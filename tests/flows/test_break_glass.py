@@ -10,7 +10,7 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import NarrowOrder
 from hilum.apps.registry.store import apps
 from hilum.authorization.breakglass import service, store
-from hilum.authorization.breakglass.models import NewUse, Settings, SettingsChange, UseQuery
+from hilum.authorization.breakglass.models import NewUse, Settings, SettingsChange, UseQuery, Verdict
 from hilum.controls.approvals import service as approvals
 from hilum.controls.approvals.models import Asked
 from hilum.controls.switches import service as controls
@@ -271,7 +271,7 @@ def test_somebody_else_reviews_and_misuse_bars(play: Play, clock: FakeClock) -> 
         ward = Ward(made)
         use = ward.open()
         review = partial(
-            service.review, use_id=use.id, verdict="unjustified", note="was not on this ward that day"
+            service.review, use_id=use.id, verdict=Verdict.UNJUSTIFIED, note="was not on this ward that day"
         )
         assert ward.refused("gina", review) == "break_glass_running"
         clock.advance(timedelta(hours=72))

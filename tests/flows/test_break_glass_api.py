@@ -271,7 +271,7 @@ def test_only_its_hospital_reads_whose_emergency_it_was_and_why(site: ControlSit
     note = "confirmed by the ward"
     given = {"verdict": "justified", "note": note}
     assert site.api("gina").post(f"/break-glass/{use['id']}/review", json=given).status_code == 200
-    path = "/audit/events?tenant=general&action=breakglass.use"
+    path = "/audit/events?tenant=general&action=breakglass.break_glass"
 
     own, staffs = (site.api(who).get(path).json()["items"] for who in ("gina", "sam"))
 

@@ -36,6 +36,7 @@ from hilum.authorization.authorize import routes as authorize
 from hilum.authorization.authorize.service import PatientDirectory
 from hilum.authorization.breakglass import pages as breakglass_pages
 from hilum.authorization.breakglass import routes as breakglass
+from hilum.authorization.breakglass import service as breakglass_service
 from hilum.authorization.consent import routes as consent_routes
 from hilum.authorization.consent import service as consent
 from hilum.authorization.eligibility.service import is_app_stopped
@@ -460,6 +461,7 @@ def control_plane(
         actions.api(kit, agreements),
         actions.api(kit, service_owners, answering),
         breakglass.api(kit, directory),
+        actions.api(kit, breakglass_service),
         deletion_requests.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
+from hilum.foundation.actions.models import ID, PROSE, Arg
 from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId, Part, PersonId, TenantId
 from hilum.foundation.kernel.pages import Sorts
 from hilum.foundation.standards.fhir.labels import CATEGORIES
@@ -48,6 +50,22 @@ class Verdict(StrEnum):
     JUSTIFIED = "justified"
     UNJUSTIFIED = "unjustified"
     """No emergency, or not this patient's; the person is barred for a while."""
+
+
+UseId = Annotated[str, ID, Arg("The emergency access.", "btg_01h...", target=True)]
+VerdictArg = Annotated[
+    Verdict,
+    Arg("Whether there was an emergency. After unjustified the person is barred for 30 days.", "justified"),
+]
+NoteArg = Annotated[
+    str,
+    PROSE,
+    Arg(
+        "What you looked at and found; it is recorded.",
+        '"admitted at 02:10, confirmed by the ward"',
+        area=True,
+    ),
+]
 
 
 class UseState(StrEnum):
@@ -124,8 +142,8 @@ class UseQuery:
 
     tenant: str = ""
     person: str = ""
-    waiting: bool = False
-    findings: bool = False
+    waiting: Annotated[bool, Arg("Only those without a review.")] = False
+    findings: Annotated[bool, Arg("Only those whose review is overdue.", label="Overdue")] = False
 
 
 @dataclass(frozen=True, slots=True)

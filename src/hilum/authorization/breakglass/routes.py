@@ -1,42 +1,39 @@
-"""API routes of emergency accesses and of a hospital's settings for them."""
+"""API routes that no action declares: opening an emergency access, and a hospital's settings.
+
+Opening is recorded about a launch, and the list of launches reads who their patients are. A change of the settings may wait for a second
+administrator.
+"""
 
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter
+from pydantic import Field
 from starlette.requests import Request
 
 from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.service import PatientChoice, PatientDirectory, SignedIn
-from hilum.authorization.breakglass import policy, service
+from hilum.authorization.breakglass import service
 from hilum.authorization.breakglass.models import (
-    SORTS,
     NewUse,
     Settings,
     SettingsChange,
-    Use,
-    UseQuery,
-    UseState,
-    Verdict,
 )
 from hilum.authorization.launches.models import Launch
+from hilum.foundation.actions.policy import shown
+from hilum.foundation.actions.service import declared, response_model
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.foundation.standards.fhir.labels import CATEGORIES
 from hilum.foundation.web.api import (
     Id,
-    Page,
     Prose,
     Shown,
-    Sorted,
     Strict,
     Word,
     api_router,
     audience,
-    one_of,
-    page_of,
     run_read,
     run_write,
 )
@@ -46,7 +43,7 @@ from hilum.identity.people import service as identity
 
 CLINICIANS = audience("physician", "nurse")
 REVIEWERS = audience("administrator")
-CONCERNED = audience("physician", "nurse", "administrator")
+USE_SHOWN = response_model(declared(service.view_use))
 
 
 class UseAsked(Strict):
@@ -54,11 +51,6 @@ class UseAsked(Strict):
 
     launch: Id
     reason: Prose
-
-
-class ReviewAsked(Strict):
-    verdict: Verdict
-    note: Prose
 
 
 class LaunchShown(Shown):
@@ -72,44 +64,6 @@ class LaunchShown(Shown):
     birth_date: str
     record_number: str
     created_at: datetime
-
-
-class UseShown(BaseModel):
-    """An emergency access. ``patient`` is the launch's; ``review_by``: when the review by somebody else is due."""
-
-    id: str
-    tenant: str
-    state: UseState
-    person: str
-    role: str
-    app: str
-    client: str
-    launch: str
-    patient: str
-    reason: str
-    categories: list[str]
-    opened_at: datetime
-    ends_at: datetime
-    ended_at: datetime | None
-    ended_by: str
-    review_by: datetime
-    reviewed_at: datetime | None
-    reviewed_by: str
-    verdict: str
-    note: str
-
-    @classmethod
-    def of(cls, use: Use, now: datetime) -> "UseShown":
-        shown = {name: getattr(use, name) for name in cls.model_fields if name != "state"}
-        return cls(state=policy.state_of(use, now), **shown | {"categories": list(use.categories)})
-
-
-class UsesQuery(Sorted):
-    """``waiting``: only those without a review; ``findings``: only those whose review is overdue."""
-
-    waiting: bool = False
-    findings: bool = False
-    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 class SettingsShown(Shown):
@@ -137,9 +91,6 @@ def api(kit: Kit, directory: PatientDirectory) -> APIRouter:
     """Build the API routes of emergency accesses. ``directory`` reads who the patients of launches are."""
     router = api_router(kit, "break-glass")
 
-    def shown(use: Use) -> UseShown:
-        return UseShown.of(use, kit.clock.now())
-
     @router.get("/break-glass/launches", response_model=list[LaunchShown], openapi_extra=CLINICIANS)
     async def list_openable(request: Request) -> object:
         """List your open launches of the last 24 hours in which you could break the glass, at most 20, newest first."""
@@ -148,34 +99,12 @@ def api(kit: Kit, directory: PatientDirectory) -> APIRouter:
         patients = await authorize.read_patients(directory, reader, ids, now, trace_of(request))
         return [_launch(each, names[each.client], patients.get(each.patient)) for each in launches]
 
-    @router.post("/break-glass", status_code=201, response_model=UseShown, openapi_extra=CLINICIANS)
+    @router.post("/break-glass", status_code=201, response_model=USE_SHOWN, openapi_extra=CLINICIANS)
     async def open_use(request: Request, body: UseAsked) -> object:
         """Open the restricted records of a launch's patient for a few minutes; your hospital's administrators are notified at once."""
         order = NewUse(LaunchId(body.launch), body.reason)
-        return shown(await run_write(kit, request, partial(service.open_use, order=order)))
-
-    @router.get("/break-glass", response_model=Page[UseShown], openapi_extra=CONCERNED)
-    async def list_uses(request: Request, query: Annotated[UsesQuery, Query()]) -> object:
-        """List emergency accesses: all of your hospital, or your own."""
-        filters = UseQuery(waiting=query.waiting, findings=query.findings)
-        verb = partial(service.list_uses, query=filters, page=query.page)
-        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
-
-    @router.get("/break-glass/{use}", response_model=UseShown, openapi_extra=CONCERNED)
-    async def view_use(request: Request, use: Id) -> object:
-        """Get one emergency access."""
-        return shown(await run_read(kit, request, partial(service.view_use, use_id=use)))
-
-    @router.post("/break-glass/{use}/end", response_model=UseShown, openapi_extra=CONCERNED)
-    async def end_use(request: Request, use: Id) -> object:
-        """End an emergency access before its time."""
-        return shown(await run_write(kit, request, partial(service.end_use, use_id=use)))
-
-    @router.post("/break-glass/{use}/review", response_model=UseShown, openapi_extra=REVIEWERS)
-    async def review(request: Request, use: Id, body: ReviewAsked) -> object:
-        """Review somebody else's emergency access: a verdict and a note."""
-        verb = partial(service.review, use_id=use, verdict=body.verdict.value, note=body.note)
-        return shown(await run_write(kit, request, verb))
+        use = await run_write(kit, request, partial(service.open_use, order=order))
+        return shown(service.BREAK_GLASS_USE, use, kit.clock.now())
 
     @router.get(
         "/tenants/{tenant}/break-glass",

@@ -25,14 +25,18 @@ from hilum.authorization.breakglass.models import (
     BREAK_GLASS,
     LAUNCH_AGE,
     LAUNCHES_SHOWN,
+    SORTS,
     BreakGlassFacts,
     NewUse,
+    NoteArg,
     Opened,
     OpenUse,
     Settings,
     SettingsChange,
     Use,
+    UseId,
     UseQuery,
+    VerdictArg,
 )
 from hilum.authorization.eligibility import service as eligibility
 from hilum.authorization.eligibility.policy import eligibility_fault
@@ -40,6 +44,8 @@ from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch
 from hilum.controls.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.controls.switches.policy import administers
+from hilum.foundation.actions.models import Denied, Effect, Noun, Shows
+from hilum.foundation.actions.service import action
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.facts import Delta, Since, keyed
 from hilum.foundation.kernel.actor import Actor
@@ -48,7 +54,6 @@ from hilum.foundation.kernel.errors import (
     NO_RIGHT,
     Conflict,
     Invalid,
-    NotFound,
     NotPermitted,
     Readers,
     not_shown,
@@ -69,6 +74,53 @@ _REVIEW_REFUSALS = {
     "break_glass_running": "This emergency access is still open. End it, or review it when it is over.",
     "account_too_new": "Your account is less than a week old, so you cannot review yet. Ask a colleague.",
 }
+
+
+def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
+    use = store.USES.get(ctx.tx, use_id, lock=lock)
+    if not policy.may_see(ctx.actor, use):
+        raise store.USES.missing()
+    return use
+
+
+def _event(action: str, use: Use) -> Event:
+    opened = {"reason": use.reason, "ends_at": use.ends_at.isoformat()} if action.endswith(".open") else {}
+    reviewed = {"verdict": use.verdict, "note": use.note} if use.verdict else {}
+    return Event(
+        action,
+        tenant=use.tenant,
+        app=use.app,
+        client=use.client,
+        person=use.person,
+        launch=use.launch,
+        patient=use.patient,
+        facts={"use": use.id, "categories": list(use.categories)} | opened | reviewed,
+    )
+
+
+BREAK_GLASS_USE = Noun(
+    "break_glass",
+    "breakglass",
+    Use,
+    load=_visible,
+    about=_event,
+    help="Open restricted records in an emergency, for a few minutes; review what colleagues opened.",
+    columns=(
+        Shows("person", "Person"),
+        Shows("app", "App"),
+        Shows("state", "State"),
+        Shows("opened_at", "Began"),
+        Shows("ends_at", "Ends"),
+        Shows("review_by", "Review before"),
+        Shows("verdict", "Verdict"),
+    ),
+    derived={"state": policy.state_of},
+    plural="break_glass",
+)
+OPEN = "breakglass.break_glass.open"
+"""The audit action of ``open_use``, whose refusals are about a launch and not about a use."""
+REVIEWERS = ("administrator",)
+CONCERNED = ("physician", "nurse", "administrator")
 
 
 def list_openable(ctx: Context) -> list[Launch]:
@@ -95,7 +147,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
 
     Raises Invalid (reason), NotPermitted (see ``policy.DETAILS``, or the app, the person or the hospital is stopped).
     """
-    event = Event("breakglass.use.open", tenant=ctx.actor.tenant or "", person=ctx.actor.id)
+    event = Event(OPEN, tenant=ctx.actor.tenant or "", person=ctx.actor.id)
     if not policy.may_ask(ctx.actor) or ctx.actor.tenant is None:
         refused = replace(event, reason="break_glass_role")
         raise audit.refusal(ctx, refused, policy.DETAILS["break_glass_role"])
@@ -135,7 +187,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
     store.USES.add(ctx.tx, use)
     _notify(ctx, use, tenant.name, clinician.name)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
-    audit.record(ctx, _event("breakglass.use.open", use, reason=use.reason, ends_at=use.ends_at.isoformat()))
+    audit.record(ctx, _event(OPEN, use))
     return use
 
 
@@ -160,23 +212,38 @@ def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
     identity.mail_administrators(ctx, use.tenant, MailKind.BREAK_GLASS, f"break-glass/{use.id}", facts)
 
 
-def end_use(ctx: Context, use_id: str) -> Use:
-    """End an emergency access before its time, as its clinician or an administrator. Raises NotFound, Conflict (over already)."""
+@action(
+    BREAK_GLASS_USE,
+    "end",
+    who=CONCERNED,
+    effect=Effect.NARROWS,
+    past="ended an emergency access",
+    button="End it now",
+)
+def end_use(ctx: Context, use_id: UseId) -> Use:
+    """End an emergency access before its time, as its clinician or an administrator.
+
+    Raises NotFound, Conflict (over already).
+    """
     use = _visible(ctx, use_id, lock=True)
     if not policy.is_running(use, ctx.now):
         raise Conflict("break_glass_over", "This emergency access has already ended.")
-    ended = _end(ctx, use)
-    audit.record(ctx, _event("breakglass.use.end", ended))
-    return ended
+    return _end(ctx, use)
 
 
-def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
-    """Record the verdict on an emergency access, as an administrator of the hospital who is not its user.
+@action(
+    BREAK_GLASS_USE,
+    "review",
+    who=REVIEWERS,
+    past="reviewed an emergency access",
+    button="Record the verdict",
+)
+def review(ctx: Context, use_id: UseId, verdict: VerdictArg, note: NoteArg) -> Use:
+    """Review somebody else's emergency access at your hospital, with a verdict and a note.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (still open, or reviewed already).
     """
     use = _visible(ctx, use_id, lock=True)
-    event = _event("breakglass.use.review", use)
     reviewer = identity.find_person(ctx, PersonId(ctx.actor.id))
     user = identity.find_person(ctx, use.person)
     fault = policy.review_fault(ctx.actor, use, reviewer, user, ctx.now)
@@ -185,26 +252,37 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
     if fault == "break_glass_running":
         raise Conflict(fault, _REVIEW_REFUSALS[fault])
     if fault:
-        raise audit.refusal(ctx, replace(event, reason=fault), _REVIEW_REFUSALS.get(fault, NO_RIGHT))
+        raise Denied(use, fault, _REVIEW_REFUSALS.get(fault, NO_RIGHT))
     if use.reviewed_at is not None:
         raise Conflict("break_glass_reviewed", "A colleague has already reviewed this emergency access.")
     if faults := policy.verdict_faults(verdict, note):
         raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields=faults)
     reviewed = replace(
-        use, reviewed_at=ctx.now, reviewed_by=str(ctx.actor), verdict=verdict, note=" ".join(note.split())
+        use,
+        reviewed_at=ctx.now,
+        reviewed_by=str(ctx.actor),
+        verdict=verdict.value,
+        note=" ".join(note.split()),
     )
     store.USES.save(ctx.tx, reviewed)
-    audit.record(ctx, _event("breakglass.use.review", reviewed, verdict=verdict, note=reviewed.note))
     return reviewed
 
 
-def view_use(ctx: Context, use_id: str) -> Use:
-    """Get an emergency access. Raises NotFound, also if the actor may not see it."""
+@action(BREAK_GLASS_USE, "show", who=CONCERNED, effect=Effect.READS)
+def view_use(ctx: Context, use_id: UseId) -> Use:
+    """Show one emergency access: who, why, for how long, and the result of its review.
+
+    Raises NotFound, also if the actor may not see it.
+    """
     return _visible(ctx, use_id)
 
 
+@action(BREAK_GLASS_USE, "list", who=CONCERNED, effect=Effect.READS, sorts=SORTS)
 def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> list[Use]:
-    """List emergency accesses: for an administrator those of the hospital, for a clinician their own. Raises NotPermitted."""
+    """List emergency accesses: all of your hospital, or your own.
+
+    Raises NotPermitted.
+    """
     query = replace(query, tenant=query.tenant or ctx.actor.tenant or "")
     if not administers(ctx.actor, query.tenant):
         query = replace(query, person=query.person or ctx.actor.id)
@@ -216,7 +294,7 @@ def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> li
 def read_opened(ctx: Context, use: Use, page: Callable[[AccessQuery], AccessPage]) -> Opened:
     """Return what the app was answered under an emergency access, to those who may see it. Raises NotFound."""
     if not policy.may_see(ctx.actor, use):
-        raise _not_found()
+        raise store.USES.missing()
     query = answers_of(use)
     found: list[tuple[Access, int]] = []
     while len(found) < ANSWERS_READ:
@@ -321,30 +399,6 @@ def _end(ctx: Context, use: Use) -> Use:
     store.USES.save(ctx.tx, ended)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
     return ended
-
-
-def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
-    use = store.USES.get(ctx.tx, use_id, lock=lock)
-    if not policy.may_see(ctx.actor, use):
-        raise _not_found()
-    return use
-
-
-def _not_found() -> NotFound:
-    return NotFound("break_glass_not_found", "There is no such emergency access.")
-
-
-def _event(action: str, use: Use, **facts: str) -> Event:
-    return Event(
-        action,
-        tenant=use.tenant,
-        app=use.app,
-        client=use.client,
-        person=use.person,
-        launch=use.launch,
-        patient=use.patient,
-        facts={"use": use.id, "categories": list(use.categories)} | facts,
-    )
 
 
 def end_all(ctx: Context) -> None:

@@ -348,7 +348,7 @@ def may_read(actor: Actor, tenant: str) -> bool:
     )
 
 
-_EMERGENCIES = "breakglass.use."
+_EMERGENCIES = "breakglass.break_glass."
 _NOT_CLINICAL = frozenset({"use", "categories", "ends_at", "verdict"})
 """What the events of an emergency access say to everybody who may read them; the rest is about a patient, or in somebody's own words."""
 

@@ -1,15 +1,13 @@
-"""``hilum break-glass``: emergency access to restricted records, its review, and what a hospital allows."""
+"""``hilum break-glass``: what no action declares: opening restricted records, and what a hospital allows."""
 
 from typing import Any
 
 import click
 
-from hilum.authorization.breakglass.models import OPENABLE, SORTS
+from hilum.authorization.breakglass.models import OPENABLE
 from hilum.surfaces.cli import api
 from hilum.surfaces.cli.named import TENANT
-from hilum.surfaces.cli.resources import json_option, show, show_done, show_one, sort_option
-
-COLUMNS = ("id", "state", "person", "app", "opened_at", "ends_at", "review_by", "verdict")
+from hilum.surfaces.cli.resources import json_option, show, show_done, show_one
 
 
 @click.group("break-glass")
@@ -49,69 +47,6 @@ def open_(launch: str, *, reason: str, json_: bool) -> None:
       hilum break-glass open lch_01h... --reason "unconscious after a fall, medication unknown"
     """
     show_one(api.call("POST", "/break-glass", {"launch": launch, "reason": reason}), json_=json_)
-
-
-@break_glass.command("list")
-@click.option("--waiting", is_flag=True, help="Only those without a review.")
-@click.option("--findings", is_flag=True, help="Only those whose review is overdue.")
-@sort_option(SORTS)
-@json_option
-def list_(*, waiting: bool, findings: bool, sort: str, json_: bool) -> None:
-    r"""List emergency accesses: those of your hospital, or your own.
-
-    \b
-    Example:
-      hilum break-glass list --waiting
-    """
-    query = {"waiting": "true" if waiting else "", "findings": "true" if findings else ""}
-    show(api.every("/break-glass", sort=sort, **query), COLUMNS, json_=json_)
-
-
-@break_glass.command("show")
-@click.argument("use")
-@json_option
-def show_(use: str, *, json_: bool) -> None:
-    r"""Show one emergency access: who, why, for how long, and the result of its review.
-
-    \b
-    Example:
-      hilum break-glass show btg_01h...
-    """
-    show_one(api.call("GET", f"/break-glass/{api.segment(use)}"), json_=json_)
-
-
-@break_glass.command("end")
-@click.argument("use")
-@json_option
-def end(use: str, *, json_: bool) -> None:
-    r"""End an emergency access before its time.
-
-    \b
-    Example:
-      hilum break-glass end btg_01h...
-    """
-    show_one(api.call("POST", f"/break-glass/{api.segment(use)}/end"), json_=json_)
-
-
-@break_glass.command("review")
-@click.argument("use")
-@click.option(
-    "--verdict",
-    type=click.Choice(["justified", "unjustified"]),
-    required=True,
-    help="Whether there was an emergency. After unjustified the person is barred for 30 days.",
-)
-@click.option("--note", required=True, help="What you looked at and found; it is recorded.")
-@json_option
-def review(use: str, *, verdict: str, note: str, json_: bool) -> None:
-    r"""Close a colleague's emergency access with a verdict. For administrators.
-
-    \b
-    Example:
-      hilum break-glass review btg_01h... --verdict justified --note "admitted at 02:10, confirmed by the ward"
-    """
-    body = {"verdict": verdict, "note": note}
-    show_one(api.call("POST", f"/break-glass/{api.segment(use)}/review", body), json_=json_)
 
 
 @break_glass.command("settings")

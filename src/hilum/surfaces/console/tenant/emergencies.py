@@ -21,6 +21,7 @@ from hilum.authorization.breakglass.models import (
     UseState,
 )
 from hilum.controls.approvals.models import Asked as AskedTwo
+from hilum.foundation.actions.service import declared, parse
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.kernel.pages import PageQuery
@@ -141,8 +142,9 @@ async def act(visit: Visit, form: Form) -> Response:
         case "end":
             await visit.write(partial(service.end_use, use_id=visit.param()))
         case "review":
-            verdict, note = form.one("verdict"), form.one("note")
-            await visit.write(partial(service.review, use_id=visit.param(), verdict=verdict, note=note))
+            typed = {name: form.one(name) for name in ("verdict", "note")}
+            given = parse(declared(service.review), typed)
+            await visit.write(partial(service.review, use_id=visit.param(), **given))
         case _:
             raise fields.no_such_act()
     return to(address("tenant.emergency", visit.param()))
