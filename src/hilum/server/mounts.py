@@ -87,7 +87,7 @@ from hilum.operations.dry_runs import routes as dryruns
 from hilum.operations.dry_runs.quotas import ReadCalls
 from hilum.operations.monitoring import routes as monitoring
 from hilum.operations.switch_administration import previews
-from hilum.operations.switch_administration import routes as switchboard
+from hilum.operations.switch_administration import routes as switch_administration
 from hilum.policy.matrix import routes as policies
 from hilum.records.audit import anchor, hold_routes
 from hilum.records.audit import live as journals
@@ -467,7 +467,9 @@ def control_plane(
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),
-        switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
+        switch_administration.api(
+            kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open
+        ),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),
         federation.api(kit, providers, tokens.revoke_person, loopback=private_urls),
