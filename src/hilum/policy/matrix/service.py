@@ -104,6 +104,8 @@ __all__ = [
     "needs_hospitals_first",
     "next_dry_run",
     "raise_of",
+    "read_book",
+    "render",
     "require_exception",
     "save_progress",
     "succession",

@@ -27,6 +27,15 @@ PAGES = (
     page("audit", "/audit", "Audit", "Who did what?", roles=READS_AUDIT, nav=True),
     page("events", "/audit/changes", "Changes", "Who changed what?", "audit", roles=READS_AUDIT),
     page("policy", "/policy", "Policy", "Which rules are in force where?", nav=True),
+    page("entry", "/policy/entries/{id}", "Policy entry", "What may such apps do?", "policy"),
+    page(
+        "entry_change",
+        "/policy/entries/{id}/change",
+        "Change an entry",
+        "What should such apps do?",
+        "entry",
+        roles=RULES,
+    ),
     page("version", "/policy/versions/{id}", "Version", "What does it change?", "policy"),
     page(
         "jurisdictions", "/policy/jurisdictions", "Jurisdictions", "Which dated rules must it keep?", "policy"

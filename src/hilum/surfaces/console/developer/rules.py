@@ -63,7 +63,7 @@ def _cells(found: AppRules) -> dict[str, Any]:
                 "clients": len(each.clients),
                 "applies": each in applying,
                 "until": each.until,
-                "groups": cell_words.grouped(each, found.book),
+                "groups": cell_words.grouped(each.cell, each.today, found.book),
             }
             for each in found.cells
         ],

@@ -16,6 +16,7 @@ from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import Application, TakeBack
 from hilum.surfaces.console import service
 from hilum.surfaces.console.desk import Visit, address
+from hilum.surfaces.console.operations import entries
 from hilum.surfaces.console.parts import book_changes
 from hilum.surfaces.console.words import pack_shown
 
@@ -47,6 +48,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "undo": _undo(policies.take_back(ctx)),
         "new": address("operations.book_new") if visit.may_open("operations.book_new") else "",
         "fault": current.fault,
+        "entries": [] if current.fault else entries.table(policies.get_version(ctx, current.everywhere)[1]),
         "versions": [
             (
                 each.number,

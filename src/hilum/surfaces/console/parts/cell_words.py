@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hilum.apps.agreements.models import KINDS
-from hilum.policy.matrix.models import ANY, Book
+from hilum.policy.matrix.models import ANY, Book, Cell
 from hilum.policy.matrix.policy import differences, flat, rules_of
-from hilum.review.submissions.models import CellRules
 
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -105,27 +104,32 @@ def label(path: str) -> str:
     return _WORDS.get(path, path)
 
 
-def grouped(found: CellRules, book: Book) -> list[tuple[str, list[Fact]]]:
-    """Return every rule of a cell in words, by what it is about."""
-    still = {each.path: each.first for each in differences(found.today, found.cell)}
-    places = {name: group for group, names in GROUPS.items() for name in names}
+def group_of(path: str) -> str:
+    """Return what a rule is about."""
+    name = path.partition(".")[0]
+    return next((group for group, names in GROUPS.items() if name in names), REST)
+
+
+def grouped(cell: Cell, today: Cell, book: Book) -> list[tuple[str, list[Fact]]]:
+    """Return every rule of a cell in words, by what it is about; ``today``: the cell as it is enforced now."""
+    still = {each.path: each.first for each in differences(today, cell)}
     groups: dict[str, list[Fact]] = {group: [] for group in (*GROUPS, REST)}
-    rules = rules_of(found.cell)
+    rules = rules_of(cell)
     for path, text in flat(rules):
         name = path.partition(".")[0]
         values = (
-            _listed(found, book, name)
+            _listed(cell, book, name)
             if isinstance(rules[name], list)
             else (text.replace("_", " ") or "no limit of its own",)
         )
         fact = Fact(path, label(path), values, still.get(path))
-        groups[places.get(name, REST)].append(fact)
+        groups[group_of(path)].append(fact)
     return [(group, facts) for group, facts in groups.items() if facts]
 
 
-def _listed(found: CellRules, book: Book, kind: str) -> tuple[str, ...]:
+def _listed(cell: Cell, book: Book, kind: str) -> tuple[str, ...]:
     """Return what a cell lists of a kind by titles, with what is waived for the app (C207)."""
-    cell, titles = found.cell, _titles(book).get(kind, {})
+    titles = _titles(book).get(kind, {})
     notes = dict.fromkeys(sorted(getattr(cell, kind)), "")
     named = (each.partition(".") for each in sorted(cell.waived))
     notes |= {name: " (waived for this app)" for of, _, name in named if of == kind}
