@@ -114,7 +114,7 @@ FORMER = frozenset(
         "evidence",
         "frontchannel",
         "gateway",
-        "histories",
+        "disclosures",
         "identity",
         "lookups",
         "offboardings",

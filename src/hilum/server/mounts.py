@@ -60,8 +60,8 @@ from hilum.foundation.web.asgi import App
 from hilum.foundation.web.kit import Authenticate, Kit, RecordForbidden
 from hilum.gateway.enforcement.platform_reads import PlatformReads
 from hilum.gateway.upstream import live as upstream
-from hilum.hospitals.disclosures import pages as histories_pages
-from hilum.hospitals.disclosures import routes as histories
+from hilum.hospitals.disclosures import pages as disclosures_pages
+from hilum.hospitals.disclosures import routes as disclosures
 from hilum.hospitals.offboarding import routes as offboardings
 from hilum.hospitals.requests import routes as requests
 from hilum.hospitals.vendor_hospitals import routes as snapshots
@@ -95,7 +95,7 @@ from hilum.records.audit import routes as audit
 from hilum.records.audit import service as audited
 from hilum.records.audit.journal_records import AccessReader
 from hilum.records.audit.models import Anchored, CountedTraffic
-from hilum.records.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
+from hilum.records.audit.reader_slots import CONSOLES, DISCLOSURES, REPORTS, VENDORS, ReaderSlots
 from hilum.records.audit.recorded_reads import RecordedReads
 from hilum.records.keys.live import vault
 from hilum.records.notices import routes as notices
@@ -153,7 +153,7 @@ def template_folders() -> list[Path]:
         federation_pages.TEMPLATES,
         authorize_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
-        histories_pages.TEMPLATES,
+        disclosures_pages.TEMPLATES,
         breakglass_pages.TEMPLATES,
         console.TEMPLATES,
         guides_pages.TEMPLATES,
@@ -194,8 +194,8 @@ def pages(site: Site) -> list[BaseRoute]:
         *account_pages.pages(site.kit, channel.find_sign_in_target),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
-        *histories_pages.pages(
-            site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
+        *disclosures_pages.pages(
+            site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(DISCLOSURES).held
         ),
         *breakglass_pages.pages(site.kit, site.directory, lambda query: _reader(site.settings).page(query)),
         *revalidation_pages.pages(site.kit),
@@ -475,7 +475,7 @@ def control_plane(
         federation.api(kit, providers, tokens.revoke_person, loopback=private_urls),
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail)),
-        histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
+        disclosures.api(kit, lambda query: reader().page(query), ReaderSlots(DISCLOSURES).held),
         audit.api(kit, reader, at_stop=at_stop, background=explaining.explain),
         hold_routes.api(kit, was_tenant),
     )

@@ -15,7 +15,7 @@ from hilum.controls.switches.policy import quota_at
 from hilum.foundation.standards.smart.scopes import compile_narrowed
 from hilum.gateway.enforcement.access_scope import effective_access
 from hilum.gateway.enforcement.models import CompiledGrant, Snapshot
-from hilum.gateway.upstream.models import Claim
+from hilum.gateway.upstream.models import SlotRequest
 from hilum.identity.people.policy import role_rights
 from hilum.policy.matrix.models import NO_QUOTA, Admission, Book
 from hilum.policy.matrix.policy import traffic_of, workflow_limit
@@ -93,7 +93,7 @@ def _compiled(
             token.fhir_user,
         ),
         traffic,
-        Claim(traffic.rank, book.shares),
+        SlotRequest(traffic.rank, book.shares),
         frozenset(() if client is None else client.origins),
     )
 

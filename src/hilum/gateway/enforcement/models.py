@@ -16,7 +16,7 @@ from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.standards.fhir.matching import Matcher
 from hilum.foundation.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND, FhirRequest, Unsupported
 from hilum.foundation.standards.smart.scopes import CompiledScopes, Prefix
-from hilum.gateway.upstream.models import Claim
+from hilum.gateway.upstream.models import SlotRequest
 from hilum.identity.people.models import IdentityFacts, RoleRights, TenantFacts
 from hilum.policy.matrix.models import Admission, Book, TrafficClass
 from hilum.policy.matrix.policy import PolicyFacts
@@ -216,7 +216,7 @@ class CompiledGrant:
     admitted: Admission | None
     access: EffectiveAccess
     traffic: TrafficClass
-    claim: Claim
+    slot: SlotRequest
     origins: frozenset[str]
 
 

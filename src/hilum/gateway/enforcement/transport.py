@@ -85,7 +85,7 @@ class Transport:
         task.confirm()
         try:
             response = await self._upstreams.send(
-                task.addresses.tenant, _named(task, outgoing), task.permit.grant.claim
+                task.addresses.tenant, _named(task, outgoing), task.permit.grant.slot
             )
         except Unavailable as error:
             raise refused_by(error) from error
@@ -105,7 +105,7 @@ class Transport:
             outgoing = replace(outgoing, body=body)
         try:
             response = await self._upstreams.write(
-                task.addresses.tenant, _named(task, outgoing), intent, task.permit.grant.claim
+                task.addresses.tenant, _named(task, outgoing), intent, task.permit.grant.slot
             )
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave

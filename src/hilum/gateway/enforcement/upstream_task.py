@@ -277,7 +277,7 @@ class UpstreamTask:
             except Unavailable as error:
                 raise Refusal(UNRECORDED) from error
         assert self.recorded is not None, "the loop ends with a record or an error"
-        # Judged when the write leaves, after the wait for a place: a process may have been frozen
+        # Judged when the write leaves, after the wait for a slot: a process may have been frozen
         # since its intent, and the write settled (ADR 26).
         self.recorded.is_late = lambda: self.deps.clock.now() - intent.at >= LEAVE_WITHIN
         self.confirm()

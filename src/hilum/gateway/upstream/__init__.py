@@ -1,6 +1,6 @@
 """Upstream: the client to a tenant's FHIR server.
 
-Owns: the connection pool; deadlines; the size limit of an answer; the places at each tenant's server by traffic class; the server's
+Owns: the connection pool; deadlines; the size limit of an answer; the slots at each tenant's server by traffic class; the server's
 credentials.
 Must not know: apps, tokens, scopes; who asked and why.
 Public verbs: ``live.Upstreams.send``, ``live.Upstreams.base_of``, ``live.CapabilityCache.of``, ``live.seal_credentials``,
@@ -8,5 +8,5 @@ Public verbs: ``live.Upstreams.send``, ``live.Upstreams.base_of``, ``live.Capabi
 Invariants:
 - Credentials are sent only to the host for which they were sealed, and returned to nobody.
 - Only headers that the gateway sets are sent.
-- A slow server occupies places of its own tenant only.
+- A slow server occupies slots of its own tenant only.
 """

@@ -2,7 +2,7 @@
 
 A request, from the gateway to the server and back:
 
-1. ``Upstreams.send`` or, with the record of its intent, ``write``: ``places.Places`` admits it, makes it wait, or refuses it.
+1. ``Upstreams.send`` or, with the record of its intent, ``write``: ``slots.Slots`` admits it, makes it wait, or refuses it.
 2. ``_exchange``: to the embedded server, or through ``_over_http``, which checks that the target is below the base and adds the credentials.
 3. ``http_client.HttpClient.send``: takes or opens a connection; ``http1.AnswerReader`` reads the answer.
 4. Failures become ``Unavailable``, with a code that says whether the request was sent. A read on a stale connection is sent once more.
@@ -38,11 +38,11 @@ from hilum.gateway.upstream.models import (
     SENT_HEADERS,
     TAKEN_HEADERS,
     UNSTATED,
-    Claim,
+    SlotRequest,
     UpstreamRequest,
     UpstreamResponse,
 )
-from hilum.gateway.upstream.places import Places
+from hilum.gateway.upstream.slots import Slots
 from hilum.identity.people.models import TenantFacts, UpstreamKind, UpstreamRef
 from hilum.records.audit.models import Recorded
 from hilum.records.keys.live import Vault
@@ -84,8 +84,8 @@ class Dropped(Unavailable):
 class Upstreams:
     """Sends requests to every tenant's FHIR server. One per process, for its event loop only.
 
-    ``send`` and ``write`` raise Unavailable: ``upstream_busy`` if all places of the tenant are taken, ``upstream_shed`` if those of the
-    claim's traffic class are, ``upstream_unavailable`` if the request was not sent, ``upstream_answer_lost`` if it was and no answer came,
+    ``send`` and ``write`` raise Unavailable: ``upstream_busy`` if all slots of the tenant are taken, ``upstream_shed`` if those of the
+    request's traffic class are, ``upstream_unavailable`` if the request was not sent, ``upstream_answer_lost`` if it was and no answer came,
     ``upstream_answer_too_large``.
     """
 
@@ -98,7 +98,7 @@ class Upstreams:
         self._vault = vault
         self._http = HttpClient(deadline)
         self._embedded = embedded
-        self._places: dict[TenantId, Places] = {}
+        self._slots: dict[TenantId, Slots] = {}
         self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
@@ -110,36 +110,36 @@ class Upstreams:
 
     def held(self, rank: int) -> int:
         """Return how many requests of a traffic class are at FHIR servers now. Thread-safe."""
-        return sum(each.held[rank] for each in list(self._places.values()))
+        return sum(each.held[rank] for each in list(self._slots.values()))
 
     def waiting(self, rank: int) -> int:
-        """Return how many requests of a traffic class wait for a place. Thread-safe."""
-        return sum(each.waiting[rank] for each in list(self._places.values()))
+        """Return how many requests of a traffic class wait for a slot. Thread-safe."""
+        return sum(each.waiting[rank] for each in list(self._slots.values()))
 
     def send(
-        self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim = UNSTATED
+        self, tenant: TenantFacts, request: UpstreamRequest, slot: SlotRequest = UNSTATED
     ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Send a read or a search, and return the whole answer. Raises AssertionError for a write, which needs ``write``."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
-        return self._send(tenant, request, claim)
+        return self._send(tenant, request, slot)
 
     def write(
-        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded, claim: Claim = UNSTATED
+        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded, slot: SlotRequest = UNSTATED
     ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Send a write, soon after the record of its intent or not at all. Source: security decision 20."""
-        return self._send(tenant, request, claim, intent)
+        return self._send(tenant, request, slot, intent)
 
     async def _send(
-        self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim, intent: Recorded | None = None
+        self, tenant: TenantFacts, request: UpstreamRequest, slot: SlotRequest, intent: Recorded | None = None
     ) -> UpstreamResponse:
-        places = self._places.get(tenant.id)
-        if places is None:
-            places = self._places[tenant.id] = Places()
-        if not places.take(claim):
-            await places.wait(claim)
+        slots = self._slots.get(tenant.id)
+        if slots is None:
+            slots = self._slots[tenant.id] = Slots()
+        if not slots.take(slot):
+            await slots.wait(slot)
         try:
-            # After the wait for a place: an intent older than 8 seconds may be settled as not done before the write arrives (ADR 26).
+            # After the wait for a slot: an intent older than 8 seconds may be settled as not done before the write arrives (ADR 26).
             if intent is not None and not intent.use():
                 raise Unavailable(
                     BUSY,
@@ -152,12 +152,12 @@ class Upstreams:
                 raise
             return await self._exchange(tenant, request)
         finally:
-            places.leave(claim)
+            slots.leave(slot)
 
     def describe(
         self, tenant: TenantFacts, request: UpstreamRequest
     ) -> Coroutine[Any, Any, UpstreamResponse]:
-        """Send a request without a place, for a server's CapabilityStatement. Callers send at most one at a time."""
+        """Send a request without a slot, for a server's CapabilityStatement. Callers send at most one at a time."""
         return self._exchange(tenant, request)
 
     def _exchange(
@@ -235,7 +235,7 @@ class RecentlyFailed(Unavailable):
 class CapabilityCache:
     """A cache of the CapabilityStatement of each tenant's FHIR server. One per process, for its event loop only.
 
-    Callers without a token can cause these reads, so each server gets one at a time, without a place, and failures are cached, too.
+    Callers without a token can cause these reads, so each server gets one at a time, without a slot, and failures are cached, too.
     """
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:

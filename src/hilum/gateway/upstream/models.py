@@ -13,14 +13,14 @@ CONNECT_DEADLINE = timedelta(seconds=3)
 IDLE_LIFE = timedelta(seconds=30)
 IDLE_MARGIN = timedelta(seconds=1)
 """How long before the server would close it an idle connection is no longer used."""
-# Per tenant, so that a slow server occupies places of its own hospital only.
+# Per tenant, so that a slow server occupies slots of its own hospital only.
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128
-"""How many requests may wait for a place; further ones are refused as busy."""
+"""How many requests may wait for a slot; further ones are refused as busy."""
 WAITING_AT_LEAST = 32
 """How many requests of a traffic class may wait, however small its share: one search may cause twenty at once."""
 WAIT_BOUND = timedelta(seconds=10)
-"""How long a request may wait for a place; a low class could otherwise wait for ever."""
+"""How long a request may wait for a slot; a low class could otherwise wait for ever."""
 BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
@@ -59,26 +59,26 @@ class UpstreamResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The traffic class for which a place at a FHIR server is requested, by its rank; 0 is the highest.
+class SlotRequest:
+    """The traffic class for which a slot at a FHIR server is requested, by its rank; 0 is the highest.
 
-    ``shares``: the percentage of the places that each class may hold together with those below it.
+    ``shares``: the percentage of the slots that each class may hold together with those below it.
     """
 
     rank: int
     shares: tuple[int, ...] = ALL_PLACES
 
 
-UNSTATED = Claim(TrafficClass.BULK.rank)
+UNSTATED = SlotRequest(TrafficClass.BULK.rank)
 """For callers that state no class: the lowest."""
 
 
 class Entry(Enum):
-    """How a request for a place is answered."""
+    """How a request for a slot is answered."""
 
     ENTER = auto()
     WAIT = auto()
     SHED = auto()
-    """Refused: its class has no more places, a higher one has."""
+    """Refused: its class has no more slots, a higher one has."""
     BUSY = auto()
-    """Refused: no class has more places."""
+    """Refused: no class has more slots."""

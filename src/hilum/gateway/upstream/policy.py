@@ -15,8 +15,8 @@ from hilum.gateway.upstream.models import (
     TARGET_BOUND,
     WAITING_AT_LEAST,
     WAITING_PER_TENANT,
-    Claim,
     Entry,
+    SlotRequest,
 )
 from hilum.identity.people.models import UpstreamRef
 
@@ -101,23 +101,23 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
     return body
 
 
-def entry(held: Sequence[int], waiting: Sequence[int], claim: Claim) -> Entry:
-    """Judge whether a request gets a place, waits for one, or is refused (C133). ``held``, ``waiting``: requests of each class.
+def entry(held: Sequence[int], waiting: Sequence[int], slot: SlotRequest) -> Entry:
+    """Judge whether a request gets a slot, waits for one, or is refused (C133). ``held``, ``waiting``: requests of each class.
 
-    A share limits a class together with those below it, so the other places are always open to the classes above.
+    A share limits a class together with those below it, so the other slots are always open to the classes above.
     INVARIANT: if a request of a class is not refused, none of a higher class would be.
     """
-    if has_room(held, claim):
+    if has_room(held, slot):
         return Entry.ENTER
-    full = _full(waiting, bounds(claim.shares)[1], claim.rank)
+    full = _full(waiting, bounds(slot.shares)[1], slot.rank)
     if full is None:
         return Entry.WAIT
     return Entry.SHED if full else Entry.BUSY
 
 
-def has_room(held: Sequence[int], claim: Claim) -> bool:
-    """Check whether a place is free for a class."""
-    return _full(held, bounds(claim.shares)[0], claim.rank) is None
+def has_room(held: Sequence[int], slot: SlotRequest) -> bool:
+    """Check whether a slot is free for a class."""
+    return _full(held, bounds(slot.shares)[0], slot.rank) is None
 
 
 def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:
@@ -135,7 +135,7 @@ def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None
 
 @lru_cache(maxsize=SHARES_KEPT)
 def bounds(shares: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return how many places each class may hold, and how many of its requests may wait, each with the classes below it."""
-    places = tuple(max(1, CONNECTIONS_PER_TENANT * share // 100) for share in shares)
+    """Return how many slots each class may hold, and how many of its requests may wait, each with the classes below it."""
+    slots = tuple(max(1, CONNECTIONS_PER_TENANT * share // 100) for share in shares)
     waiting = tuple(max(WAITING_AT_LEAST, WAITING_PER_TENANT * share // 100) for share in shares)
-    return places, waiting
+    return slots, waiting

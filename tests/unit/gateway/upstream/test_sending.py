@@ -134,7 +134,7 @@ def test_nothing_that_changes_data_leaves_without_its_own_intent(request_: Upstr
 
 
 def test_a_write_that_waited_too_long_for_its_turn_does_not_leave() -> None:
-    """C196: by then it may be settled as not done, and an identical one carried out. Judged last, after the wait for a place."""
+    """C196: by then it may be settled as not done, and an identical one carried out. Judged last, after the wait for a slot."""
     reached: list[str] = []
     go = asyncio.Event()
     late = False
@@ -194,7 +194,7 @@ def test_an_answer_past_its_bound_is_not_taken() -> None:
 
 
 def test_one_tenants_slow_server_takes_no_place_of_anothers() -> None:
-    """C133, C144, vision 5: bulkheads. What floods one hospital leaves each other one its places."""
+    """C133, C144, vision 5: bulkheads. What floods one hospital leaves each other one its slots."""
 
     async def main() -> None:
         opened = asyncio.Event()
@@ -204,8 +204,8 @@ def test_one_tenants_slow_server_takes_no_place_of_anothers() -> None:
             await answering(200, b"{}")(scope, receive, send)
 
         sender = upstreams(slow, answering(200, b"{}"))
-        places = CONNECTIONS_PER_TENANT + WAITING_PER_TENANT
-        held = [asyncio.ensure_future(sender.send(facts(A), READ)) for _ in range(places)]
+        slots = CONNECTIONS_PER_TENANT + WAITING_PER_TENANT
+        held = [asyncio.ensure_future(sender.send(facts(A), READ)) for _ in range(slots)]
         for _ in range(10):
             await asyncio.sleep(0)
 
@@ -217,7 +217,7 @@ def test_one_tenants_slow_server_takes_no_place_of_anothers() -> None:
 
         assert caught.value.code == BUSY
         assert other.status == 200
-        assert len(answers) == places
+        assert len(answers) == slots
         assert (await sender.send(facts(A), READ)).status == 200
 
     asyncio.run(main())
@@ -263,7 +263,7 @@ def test_a_request_that_would_leave_the_base_is_not_sent(target: str) -> None:
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"])
 def test_a_server_that_never_ends_its_answer_is_away_at_the_deadline(begun: bytes) -> None:
-    """C71: a slow upstream holds a place no longer than its deadline, however far its answer came."""
+    """C71: a slow upstream holds a slot no longer than its deadline, however far its answer came."""
     deadline, let_go = timedelta(milliseconds=300), asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,16 +5,16 @@ from collections import deque
 
 from hilum.foundation.kernel.errors import Unavailable
 from hilum.gateway.upstream import policy
-from hilum.gateway.upstream.models import BUSY, SHED, WAIT_BOUND, Claim, Entry
+from hilum.gateway.upstream.models import BUSY, SHED, WAIT_BOUND, Entry, SlotRequest
 from hilum.policy.matrix.models import TrafficClass
 
-_Waiter = tuple["asyncio.Future[None]", Claim]
+_Waiter = tuple["asyncio.Future[None]", SlotRequest]
 
 
-class Places:
-    """The places of one tenant by traffic class, and the queues for them. For one event loop.
+class Slots:
+    """The slots of one tenant by traffic class, and the queues for them. For one event loop.
 
-    INVARIANT: no request waits for a place that is free for it, so requests of one class get places in the order of their arrival.
+    INVARIANT: no request waits for a slot that is free for it, so requests of one class get slots in the order of their arrival.
     """
 
     __slots__ = ("_queues", "_wait_s", "held", "waiting")
@@ -25,35 +25,35 @@ class Places:
         self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in TrafficClass)
         self._wait_s = wait_s
 
-    def take(self, claim: Claim) -> bool:
-        """Take a place if one is free for the claim; if not, ``wait`` for it."""
-        if not policy.has_room(self.held, claim):
+    def take(self, slot: SlotRequest) -> bool:
+        """Take a slot if one is free for the request; if not, ``wait`` for it."""
+        if not policy.has_room(self.held, slot):
             return False
-        self.held[claim.rank] += 1
+        self.held[slot.rank] += 1
         return True
 
-    async def wait(self, claim: Claim) -> None:
-        """Take a place once one is free for the claim. Raises Unavailable."""
-        match policy.entry(self.held, self.waiting, claim):
+    async def wait(self, slot: SlotRequest) -> None:
+        """Take a slot once one is free for the request. Raises Unavailable."""
+        match policy.entry(self.held, self.waiting, slot):
             case Entry.ENTER:
-                self.held[claim.rank] += 1
+                self.held[slot.rank] += 1
             case Entry.WAIT:
-                await self._turn(claim)
+                await self._turn(slot)
             case refused:
                 raise _refusal(refused)
 
-    def leave(self, claim: Claim) -> None:
-        """Release a place, and admit waiting requests."""
-        self.held[claim.rank] -= 1
+    def leave(self, slot: SlotRequest) -> None:
+        """Release a slot, and admit waiting requests."""
+        self.held[slot.rank] -= 1
         if any(self.waiting):
             self._admit()
 
-    async def _turn(self, claim: Claim) -> None:
+    async def _turn(self, slot: SlotRequest) -> None:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        waiter = (turn, claim)
-        self._queues[claim.rank].append(waiter)
-        self.waiting[claim.rank] += 1
+        waiter = (turn, slot)
+        self._queues[slot.rank].append(waiter)
+        self.waiting[slot.rank] += 1
         over = loop.call_later(self._wait_s, self._give_up, waiter)
         try:
             await turn
@@ -62,7 +62,7 @@ class Places:
             if turn.cancelled():
                 self._remove(waiter)
             elif turn.exception() is None:
-                self.leave(claim)
+                self.leave(slot)
             raise
         finally:
             over.cancel()
@@ -71,17 +71,17 @@ class Places:
         """Admit waiting requests for which there is room: the highest class first, within a class in the order of arrival."""
         for queue in self._queues:
             while queue and policy.has_room(self.held, queue[0][1]):
-                turn, claim = queue.popleft()
-                self.waiting[claim.rank] -= 1
+                turn, slot = queue.popleft()
+                self.waiting[slot.rank] -= 1
                 if not turn.done():
-                    self.held[claim.rank] += 1
+                    self.held[slot.rank] += 1
                     turn.set_result(None)
 
     def _give_up(self, waiter: _Waiter) -> None:
-        turn, claim = waiter
+        turn, slot = waiter
         if not turn.done():
             self._remove(waiter)
-            turn.set_exception(_refusal(Entry.SHED if claim.rank else Entry.BUSY))
+            turn.set_exception(_refusal(Entry.SHED if slot.rank else Entry.BUSY))
 
     def _remove(self, waiter: _Waiter) -> None:
         queue = self._queues[waiter[1].rank]
@@ -94,6 +94,6 @@ def _refusal(entry: Entry) -> Unavailable:
     if entry is Entry.SHED:
         return Unavailable(
             SHED,
-            "This traffic class has reached its limit of concurrent requests at this FHIR server; the other places are kept for more urgent work. Wait for as long as Retry-After says, and send fewer at a time.",
+            "This traffic class has reached its limit of concurrent requests at this FHIR server; the other slots are kept for more urgent work. Wait for as long as Retry-After says, and send fewer at a time.",
         )
     return Unavailable(BUSY, "Too many requests to this FHIR server are in progress. Try again in a moment.")

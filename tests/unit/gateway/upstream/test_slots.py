@@ -1,4 +1,4 @@
-"""Who gets a place at a FHIR server: the lowest traffic class is refused first, and what is kept from it is free for the others (C133)."""
+"""Who gets a slot at a FHIR server: the lowest traffic class is refused first, and what is kept from it is free for the others (C133)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from hilum.gateway.upstream.models import (
     UNSTATED,
     WAITING_AT_LEAST,
     WAITING_PER_TENANT,
-    Claim,
     Entry,
+    SlotRequest,
 )
-from hilum.gateway.upstream.places import Places
 from hilum.gateway.upstream.policy import bounds, entry
+from hilum.gateway.upstream.slots import Slots
 from hilum.policy.matrix.models import ALL_PLACES, TrafficClass
 from hilum.policy.matrix.shipped import shipped_book
 
@@ -24,7 +24,7 @@ CLINICAL, USER, PATIENT, BACKEND, BULK = range(5)
 SHARES = (100, 90, 75, 50, 25)
 NOBODY = (0, 0, 0, 0, 0)
 ALL, QUEUE = CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
-PLACES, QUEUES = bounds(SHARES)
+SLOTS, QUEUES = bounds(SHARES)
 
 
 def of(rank: int, count: int) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ def of(rank: int, count: int) -> tuple[int, ...]:
 
 def test_the_shares_of_the_shipped_book_as_places_and_queues() -> None:
     assert shipped_book().shares == SHARES
-    assert PLACES == (64, 57, 48, 32, 16)
+    assert SLOTS == (64, 57, 48, 32, 16)
     assert QUEUES == (128, 115, 96, 64, 32)
     assert [each.rank for each in TrafficClass] == [CLINICAL, USER, PATIENT, BACKEND, BULK]
 
@@ -59,7 +59,7 @@ def test_the_shares_of_the_shipped_book_as_places_and_queues() -> None:
         (BACKEND, (0, 0, 0, 16, 16), (0, 0, 0, 32, 32), Entry.SHED),
         (PATIENT, (0, 0, 16, 16, 16), NOBODY, Entry.WAIT),
         (USER, (0, 0, 16, 16, 16), NOBODY, Entry.ENTER),
-        # What higher ones hold leaves a lower one its share, as long as any place is free.
+        # What higher ones hold leaves a lower one its share, as long as any slot is free.
         (BULK, (48, 0, 0, 0, 15), NOBODY, Entry.ENTER),
         (BULK, (49, 0, 0, 0, 15), NOBODY, Entry.WAIT),
         # No class could have more: that is not this class being shed.
@@ -74,17 +74,17 @@ def test_the_shares_of_the_shipped_book_as_places_and_queues() -> None:
 def test_what_becomes_of_a_request(
     rank: int, held: Sequence[int], waiting: Sequence[int], becomes: Entry
 ) -> None:
-    assert entry(held, waiting, Claim(rank, SHARES)) is becomes
+    assert entry(held, waiting, SlotRequest(rank, SHARES)) is becomes
 
 
 @pytest.mark.parametrize("rank", range(5))
 def test_without_shares_all_classes_have_every_place(rank: int) -> None:
     """A book of before says nothing of shares, and nobody is shed by it."""
-    claim = Claim(rank, ALL_PLACES)
+    slot = SlotRequest(rank, ALL_PLACES)
 
-    assert entry(of(BULK, ALL - 1), NOBODY, claim) is Entry.ENTER
-    assert entry(of(BULK, ALL), of(BULK, QUEUE - 1), claim) is Entry.WAIT
-    assert entry(of(BULK, ALL), of(BULK, QUEUE), claim) is Entry.BUSY
+    assert entry(of(BULK, ALL - 1), NOBODY, slot) is Entry.ENTER
+    assert entry(of(BULK, ALL), of(BULK, QUEUE - 1), slot) is Entry.WAIT
+    assert entry(of(BULK, ALL), of(BULK, QUEUE), slot) is Entry.BUSY
 
 
 def test_a_higher_class_is_never_worse_off_and_the_bounds_hold() -> None:
@@ -93,33 +93,33 @@ def test_a_higher_class_is_never_worse_off_and_the_bounds_hold() -> None:
         if sum(held) > ALL:
             continue
         for waiting in (NOBODY, of(BULK, 32), of(BACKEND, 64), of(CLINICAL, 128)):
-            outcomes = [entry(held, waiting, Claim(rank, SHARES)) for rank in range(5)]
+            outcomes = [entry(held, waiting, SlotRequest(rank, SHARES)) for rank in range(5)]
             ranks = [min(order.index(each), 2) for each in outcomes]
             assert ranks == sorted(ranks)
             for rank in (each for each, found in enumerate(outcomes) if found is Entry.ENTER):
-                assert all(sum(held[above:]) < PLACES[above] for above in range(rank + 1))
+                assert all(sum(held[above:]) < SLOTS[above] for above in range(rank + 1))
 
 
 @pytest.mark.parametrize("share", [10, 1])
 def test_the_smallest_share_still_has_a_place_and_room_for_one_search(share: int) -> None:
-    places, queues = bounds((100, 100, 100, 100, share))
+    slots, queues = bounds((100, 100, 100, 100, share))
 
-    assert places[BULK] >= 1
+    assert slots[BULK] >= 1
     assert queues[BULK] == WAITING_AT_LEAST > 20  # records that a search may fetch at once
 
 
 class Crowd:
-    """Requests that hold their places until they are sent home."""
+    """Requests that hold their slots until they are sent home."""
 
     def __init__(self, wait_s: float = 60.0) -> None:
-        self.places = Places(wait_s)
+        self.slots = Slots(wait_s)
         self.served: list[str] = []
 
     def ask(self, name: str, rank: int, shares: tuple[int, ...] = SHARES) -> "asyncio.Task[None]":
         async def enter() -> None:
-            claim = Claim(rank, shares)
-            if not self.places.take(claim):
-                await self.places.wait(claim)
+            slot = SlotRequest(rank, shares)
+            if not self.slots.take(slot):
+                await self.slots.wait(slot)
             self.served.append(name)
 
         return asyncio.ensure_future(enter())
@@ -144,18 +144,18 @@ def test_who_waits_is_served_by_class_and_then_by_arrival() -> None:
         await settle()
         assert crowd.served == []
         for _ in order:
-            crowd.places.leave(Claim(CLINICAL, SHARES))
+            crowd.slots.leave(SlotRequest(CLINICAL, SHARES))
             await settle()
 
         assert crowd.served == ["clinical", "user", "second user", "bulk"]
-        assert crowd.places.waiting == [0] * 5
-        assert sum(crowd.places.held) == ALL
+        assert crowd.slots.waiting == [0] * 5
+        assert sum(crowd.slots.held) == ALL
 
     asyncio.run(main())
 
 
 def test_a_place_that_a_class_may_not_have_stays_free() -> None:
-    """The rest of the places is not given to who waits below, so the next urgent request need not wait for them."""
+    """The rest of the slots is not given to who waits below, so the next urgent request need not wait for them."""
 
     async def main() -> None:
         crowd = Crowd()
@@ -164,10 +164,10 @@ def test_a_place_that_a_class_may_not_have_stays_free() -> None:
         crowd.ask("clinical", CLINICAL)
         await settle()
         assert crowd.served == ["clinical"]
-        crowd.places.leave(Claim(CLINICAL, SHARES))
+        crowd.slots.leave(SlotRequest(CLINICAL, SHARES))
         await settle()
         assert not waiting.done()
-        crowd.places.leave(Claim(BULK, SHARES))
+        crowd.slots.leave(SlotRequest(BULK, SHARES))
         await waiting
 
     asyncio.run(main())
@@ -181,13 +181,13 @@ def test_who_hangs_up_leaves_queue_and_place() -> None:
         await settle()
         gone.cancel()
         await settle()
-        assert crowd.places.waiting == of_list(BULK, 2)
-        # In the very moment in which its turn comes: it must not keep the place.
-        crowd.places.leave(Claim(BULK, SHARES))
+        assert crowd.slots.waiting == of_list(BULK, 2)
+        # In the very moment in which its turn comes: it must not keep the slot.
+        crowd.slots.leave(SlotRequest(BULK, SHARES))
         next_.cancel()
         await settle()
         assert (crowd.served, in_time.done()) == (["in time"], True)
-        assert (crowd.places.held, crowd.places.waiting) == (of_list(BULK, 16), [0] * 5)
+        assert (crowd.slots.held, crowd.slots.waiting) == (of_list(BULK, 16), [0] * 5)
 
     asyncio.run(main())
 
@@ -205,9 +205,9 @@ def test_nobody_waits_for_ever(rank: int, code: str) -> None:
             await crowd.ask("late", rank)
 
         assert caught.value.code == code
-        assert crowd.places.waiting == [0] * 5
-        crowd.places.leave(Claim(CLINICAL, SHARES))
-        assert sum(crowd.places.held) == ALL - 1
+        assert crowd.slots.waiting == [0] * 5
+        crowd.slots.leave(SlotRequest(CLINICAL, SHARES))
+        assert sum(crowd.slots.held) == ALL - 1
 
     asyncio.run(main())
 
