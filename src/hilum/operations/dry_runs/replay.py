@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -538,15 +539,7 @@ class Replay:
         self.totals.unjudged += unjudged
         self.totals.decision_changes += len(found)
         self._count(turned)
-        found.sort(
-            key=lambda change: (
-                change.tenant,
-                change.verdict,
-                change.resource_type,
-                change.interaction,
-                change.scope,
-            )
-        )
+        found.sort(key=attrgetter("tenant", "verdict", "resource_type", "interaction", "scope"))
         return found
 
     def _count(self, turned: Mapping[tuple[str, Verdict], int]) -> None:
