@@ -114,7 +114,7 @@ FORMER = frozenset(
         "evidence",
         "frontchannel",
         "gateway",
-        "histories",
+        "disclosures",
         "identity",
         "lookups",
         "offboardings",
@@ -123,7 +123,6 @@ FORMER = frozenset(
         "review",
         "snapshots",
         "sunsets",
-        "switchboard",
     }
 )
 """What modules were called when they began to record: an action keeps its name."""

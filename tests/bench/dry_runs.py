@@ -62,7 +62,7 @@ def figures() -> list[Figure]:
     counts = run.counts
     what = (
         f"{APPS * EACH_AT:,} installations, {run.decisions:,} decisions; one scope less in one category alters {counts['apps']:,} apps:"
-        f" {counts['flips']:,} flips, {counts['agreements']:,} agreements"
+        f" {counts['decision_changes']:,} decision changes, {counts['agreements']:,} agreements"
     )
     return [
         Figure("P19", f"dry run over {APPS:,} apps x {TENANTS:,} tenants, SQLite / PostgreSQL", max(took, over),

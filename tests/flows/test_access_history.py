@@ -141,7 +141,9 @@ def test_a_proxy_sees_the_history_while_the_access_is_in_force_and_not_after(fro
     refused = seen(front, "gus", "?patient=p1")
 
     assert refused.status_code == 403
-    (recorded,) = [each for each in front.events("histories.access.list") if each.outcome is Outcome.REFUSED]
+    (recorded,) = [
+        each for each in front.events("disclosures.access.list") if each.outcome is Outcome.REFUSED
+    ]
     assert recorded.reason == "record_not_yours"
 
 
@@ -212,7 +214,7 @@ def test_what_is_read_is_itself_recorded_with_whose_record_and_how_many(front: F
     front.read("Patient/p1", connect(front, scope=SCOPE)["access_token"])
     seen(front)
 
-    (recorded,) = front.events("histories.access.list")
+    (recorded,) = front.events("disclosures.access.list")
 
     assert recorded.person == front.people["pat"].id
     assert recorded.patient == "p1"

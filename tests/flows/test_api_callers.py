@@ -16,7 +16,7 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.standards.strangers import RECORDED_BOUND
 from hilum.foundation.web.bounds import API_BODY_BOUND
 from hilum.identity.signin.models import TOKEN_USE_NOTED_EVERY
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery, RecordedEvent
 from tests.effort import FULL
@@ -130,7 +130,7 @@ def test_who_is_stopped_while_a_body_arrives_carries_out_nothing(site: ControlSi
 
     async def receive() -> dict[str, Any]:
         if len(halves) == 1:
-            await asyncio.to_thread(partial(site.system, switchboard.engage, order=stop))
+            await asyncio.to_thread(partial(site.system, switch_administration.engage, order=stop))
             clock.advance(timedelta(seconds=0.2))
         return {"type": "http.request", "body": halves.pop(0), "more_body": bool(halves)}
 
@@ -235,7 +235,7 @@ def test_a_stopped_persons_call_is_on_record_and_reads_nothing_of_it(site: Contr
     """C80; security decision 24: the refusal names the switch, and leaves an event, the first of them singly."""
     client, person = site.api("root"), site.people["root"].id
     order = EngageOrder(Target(TargetKind.PERSON, person), mode, "left open")
-    site.system(switchboard.engage, order=order)
+    site.system(switch_administration.engage, order=order)
 
     for _ in range(RECORDED_BOUND + 3):
         problem(client.post("/vendors", content=b"{"), 403, "switch_engaged")
@@ -260,7 +260,7 @@ def test_a_switch_that_ended_leaves_the_old_token_dead_and_that_on_record(
     order = EngageOrder(
         Target(TargetKind.PERSON, person), Mode.FULL_STOP, "lost", clock.now() + timedelta(hours=1)
     )
-    site.system(switchboard.engage, order=order)
+    site.system(switch_administration.engage, order=order)
     clock.advance(timedelta(hours=2))
 
     problem(client.get("/tokens"), 401, "token_invalid")

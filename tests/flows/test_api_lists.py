@@ -57,7 +57,7 @@ from hilum.operations.dry_runs import store as dryruns
 from hilum.operations.dry_runs.models import Kind
 from hilum.operations.monitoring import store as alert_store
 from hilum.operations.monitoring.models import Alert, AlertKind
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Discipline
 from hilum.records.keys import live as keys
@@ -343,8 +343,8 @@ class Full:
     def _more_controls(self, n: int) -> None:
         do = self.site.system
         target = Target(TargetKind.APP_TENANT, f"{self.apps[n]}/general")
-        do(switchboard.engage, order=EngageOrder(target, Mode.OBSERVE, "watched"))
-        do(switchboard.set_quota, app=self.apps[n], tenant="general", quota=Quota(5.0, 10))
+        do(switch_administration.engage, order=EngageOrder(target, Mode.OBSERVE, "watched"))
+        do(switch_administration.set_quota, app=self.apps[n], tenant="general", quota=Quota(5.0, 10))
         placed = self.site.api("sam").post("/holds", json={"reason": f"case {n}"})
         assert placed.status_code == 201
 

@@ -17,7 +17,7 @@ from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.ids import LaunchId
-from hilum.hospitals.disclosures import service as histories
+from hilum.hospitals.disclosures import service as disclosures
 from hilum.hospitals.disclosures.models import HistoryQuery
 from hilum.identity.enrolment.models import LinkMail
 from hilum.identity.people import service as identity
@@ -80,7 +80,7 @@ def test_it_is_mailed_recorded_and_shown_to_the_patient(play: Play) -> None:
         reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         access = reader.page(AccessQuery(tenant=GENERAL)).accesses[0]
         assert emergency_of(access) == (use.id, 1)
-        page = ward.do("patient", lambda ctx: histories.read_page(ctx, HistoryQuery("p1"), reader.page))
+        page = ward.do("patient", lambda ctx: disclosures.read_page(ctx, HistoryQuery("p1"), reader.page))
         assert "stated an emergency" in page.entries[0].why
 
     play(story)

@@ -48,15 +48,15 @@ def test_an_entry_changed_by_its_form_becomes_a_version_that_is_in_force_nowhere
     added = change(root, **{"quota.burst": "7", "note": "Fewer at once"})
 
     assert (added.status_code, added.headers["location"]) == (303, "/operations/policy/versions/2")
-    changes, widenings = site.system(partial(policies.compare, before=1, after=2))
+    changes, privilege_increases = site.system(partial(policies.compare, before=1, after=2))
     assert [(each.path, each.after) for each in changes] == [
         ("categories.scheduling.cells.low.quota.burst", 7)
     ]
-    assert widenings == ()
+    assert privilege_increases == ()
     fewer = change(root, scopes="user/Slot.rs", note="Only slots")
     assert fewer.headers["location"] == "/operations/policy/versions/3"
-    _, widenings = site.system(partial(policies.compare, before=1, after=3))
-    assert widenings == (), "what a tier loses, the tiers above lose too"
+    _, privilege_increases = site.system(partial(policies.compare, before=1, after=3))
+    assert privilege_increases == (), "what a tier loses, the tiers above lose too"
     assert site.system(policies.in_force).everywhere == 1
 
 

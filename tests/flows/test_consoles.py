@@ -14,7 +14,7 @@ from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.standards.strangers import RECORDED_BOUND
 from hilum.identity.signin import service as signin
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.surfaces.console import policy
 from hilum.surfaces.console.models import Console
 from hilum.surfaces.console.shared import guide
@@ -43,7 +43,7 @@ def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
     made = Desk(site, app)
     order = EngageOrder(Target(TargetKind.APP, app.id), Mode.FULL_STOP, "leaked <i>keys</i>")
-    made.switch = site.system(switchboard.engage, order=order).id
+    made.switch = site.system(switch_administration.engage, order=order).id
     return made
 
 

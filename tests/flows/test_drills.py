@@ -9,7 +9,7 @@ from hilum.controls.switches import service as controls
 from hilum.foundation.infra import nodes
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.operations.drills.models import DRILL_LIFE, ENDPOINTS, TRIES_LEAST
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import ControlSite, problem, site_on
@@ -71,7 +71,7 @@ def test_the_node_of_a_site_is_live_however_long_ago_the_site_was_built(
 
     drill = begun(site, canary(site))
 
-    _, confirmations = site.system(switchboard.confirmations, switch_id=drill["switch"])
+    _, confirmations = site.system(switch_administration.confirmations, switch_id=drill["switch"])
     assert confirmations.expected == {"a": 1}
 
 

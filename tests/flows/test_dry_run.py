@@ -85,18 +85,19 @@ def test_a_dry_run_lists_each_decision_that_would_flip_with_its_count_times_and_
         run = dry_run(made, NO_OBSERVATIONS)
 
         assert run.state is DryRunState.DONE
-        flips = rows(made, run, Kind.FLIP)
+        decision_changes = rows(made, run, Kind.DECISION_CHANGE)
         assert [
-            (f["interaction"], f["resource_type"], f["verdict"], f["scope"], f["number"]) for f in flips
+            (f["interaction"], f["resource_type"], f["verdict"], f["scope"], f["number"])
+            for f in decision_changes
         ] == [
             ("create", "Observation", "allow_to_refuse", "user/Observation.c", 2),
             ("search-type", "Observation", "allow_to_refuse", "patient/Observation.rs", 2),
         ]
-        assert {(f["tenant"], f["client"]) for f in flips} == {(GENERAL, made.clients["app"].id)}
-        assert {f["first"][:10] for f in flips} == {first.date().isoformat()}
-        assert {f["last"][:10] for f in flips} == {made.clock.now().date().isoformat()}
-        assert all(f["example"].startswith("req_") for f in flips)
-        assert (run.counts["flips"], run.counts["refused"], run.counts["allowed"]) == (2, 4, 0)
+        assert {(f["tenant"], f["client"]) for f in decision_changes} == {(GENERAL, made.clients["app"].id)}
+        assert {f["first"][:10] for f in decision_changes} == {first.date().isoformat()}
+        assert {f["last"][:10] for f in decision_changes} == {made.clock.now().date().isoformat()}
+        assert all(f["example"].startswith("req_") for f in decision_changes)
+        assert (run.counts["decision_changes"], run.counts["refused"], run.counts["allowed"]) == (2, 4, 0)
         assert run.decisions == 10
 
     play(story)
@@ -114,18 +115,18 @@ def test_what_is_listed_is_what_happens_once_the_version_is_in_force(play: Play)
         targets = ["Patient/p1", "Observation?patient=p1", "MedicationRequest?patient=p1"]
         before = {(t, n): (await made.get(t, tokens[n])).status for t in targets for n in range(3)}
         run = dry_run(made, NO_OBSERVATIONS)
-        flips = {(f["resource_type"], f["scope"]) for f in rows(made, run, Kind.FLIP)}
+        decision_changes = {(f["resource_type"], f["scope"]) for f in rows(made, run, Kind.DECISION_CHANGE)}
 
         made.run(lambda ctx: policies._applied(ctx, order(run.version), agreed_by=""))
 
         scopes = ["patient/*.cruds", "user/*.rs", "patient/Observation.rs"]
         for (target, n), status in before.items():
-            listed = (target.partition("?")[0].partition("/")[0], scopes[n]) in flips
+            listed = (target.partition("?")[0].partition("/")[0], scopes[n]) in decision_changes
             assert (await made.get(target, tokens[n])).status == (403 if listed else status), (
                 target,
                 scopes[n],
             )
-        assert flips
+        assert decision_changes
 
     play(story)
 
@@ -175,11 +176,13 @@ def test_a_dry_run_lists_the_apps_certifications_installations_agreements_and_ho
     play(story)
 
 
-@pytest.mark.parametrize(("life", "loss", "flips"), [("30 d", "lapses", 2), ("100 d", "ends_sooner", 0)])
+@pytest.mark.parametrize(
+    ("life", "loss", "decision_changes"), [("30 d", "lapses", 2), ("100 d", "ends_sooner", 0)]
+)
 def test_a_shorter_life_of_certificates_is_a_lapse_when_it_is_over_and_an_earlier_end_before(
-    play: Play, life: str, loss: str, flips: int
+    play: Play, life: str, loss: str, decision_changes: int
 ) -> None:
-    """C208: which lapse, when. Under the version a lapsed app is refused, and its decisions flip."""
+    """C208: which lapse, when. Under the version a lapsed app is refused, and its decisions change."""
 
     async def story(made: Ground) -> None:
         made.clock.advance(timedelta(days=60))
@@ -198,7 +201,7 @@ def test_a_shorter_life_of_certificates_is_a_lapse_when_it_is_over_and_an_earlie
             found["until"][:10]
             == (certified + timedelta(days=int(life.split(maxsplit=1)[0]))).date().isoformat()
         )
-        assert len(rows(made, run, Kind.FLIP)) == flips
+        assert len(rows(made, run, Kind.DECISION_CHANGE)) == decision_changes
 
     play(story)
 
@@ -277,9 +280,9 @@ def test_what_would_newly_be_allowed_is_listed_from_the_refusals_of_the_last_day
         run = jobs_at(made).run_next()
 
         assert run is not None
-        [flip] = rows(made, run, Kind.FLIP)
-        assert (flip["verdict"], flip["resource_type"]) == ("refuse_to_allow", "Observation")
-        assert "patient/*.cruds" in flip["scope"]
+        [change] = rows(made, run, Kind.DECISION_CHANGE)
+        assert (change["verdict"], change["resource_type"]) == ("refuse_to_allow", "Observation")
+        assert "patient/*.cruds" in change["scope"]
 
     play(story)
 
@@ -307,7 +310,7 @@ def test_what_the_hospital_took_itself_is_no_flip_of_the_version(play: Play) -> 
 
         run = dry_run(made, NO_OBSERVATIONS)
 
-        assert rows(made, run, Kind.FLIP) == []
+        assert rows(made, run, Kind.DECISION_CHANGE) == []
 
     play(story)
 
@@ -321,7 +324,7 @@ def test_decisions_at_a_hospital_that_removed_the_app_are_counted_as_not_judged(
 
         run = dry_run(made, NO_OBSERVATIONS)
 
-        assert rows(made, run, Kind.FLIP) == []
+        assert rows(made, run, Kind.DECISION_CHANGE) == []
         # Nothing that the version admits would have turned the refusal of the Condition, wherever the app is installed.
         assert run.counts["unjudged"] == 4
 
@@ -336,7 +339,7 @@ def test_decisions_of_more_than_ninety_days_ago_are_not_replayed(play: Play) -> 
 
         run = dry_run(made, NO_OBSERVATIONS)
 
-        assert (run.decisions, rows(made, run, Kind.FLIP)) == (0, [])
+        assert (run.decisions, rows(made, run, Kind.DECISION_CHANGE)) == (0, [])
 
     play(story)
 
@@ -361,7 +364,7 @@ def test_a_run_that_broke_off_begins_again_and_finds_the_same(
 
         assert again is not None
         assert again.digest == whole.digest
-        assert rows(made, again, Kind.FLIP) == rows(made, whole, Kind.FLIP)
+        assert rows(made, again, Kind.DECISION_CHANGE) == rows(made, whole, Kind.DECISION_CHANGE)
         assert rows(made, again, Kind.APP) == rows(made, whole, Kind.APP)
 
     play(story)

@@ -48,7 +48,7 @@ def lapses(made: Ground, run: DryRun, what: str) -> list[dict[str, Any]]:
 
 
 @both_backends
-def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_flips(play: Play) -> None:
+def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_changes(play: Play) -> None:
     """C19: it counts while the version is tried, and no other book keeps it."""
 
     async def story(made: Ground) -> None:
@@ -60,7 +60,7 @@ def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_flips(play: Pla
 
         run = dry_run(made, STRICT | {"title": "Another book"})
 
-        assert [each["resource_type"] for each in rows(made, run, Kind.FLIP)] == ["Patient"]
+        assert [each["resource_type"] for each in rows(made, run, Kind.DECISION_CHANGE)] == ["Patient"]
         [ended] = lapses(made, run, "exception_ends")
         assert (ended["app"], ended["which"]) == (made.clients["app"].app, ["lowered_tier", "book_changed"])
         assert ended["before"][:10] == ends.date().isoformat()
@@ -69,7 +69,7 @@ def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_flips(play: Pla
 
 
 def test_a_certificate_older_than_its_new_life_lapses_with_its_grace_only(play: Play) -> None:
-    """C114: within its grace hospitals that have the app go on, so nothing flips."""
+    """C114: within its grace hospitals that have the app go on, so nothing decision_changes."""
 
     async def story(made: Ground) -> None:
         made.clock.advance(60 * DAY)
@@ -80,13 +80,13 @@ def test_a_certificate_older_than_its_new_life_lapses_with_its_grace_only(play: 
         within = dry_run(made, shorter | everyone("grace_days", 14))
 
         app = made.clients["app"].id
-        for run, day, flips, loss in ((over, -10, 1, "lapses"), (within, 4, 0, "ends_sooner")):
+        for run, day, decision_changes, loss in ((over, -10, 1, "lapses"), (within, 4, 0, "ends_sooner")):
             [found] = [each for each in lapses(made, run, "certificate_ends") if each["client"] == app]
             until = (made.clock.now() + day * DAY).date().isoformat()
             assert (found["until"][:10], found["number"]) == (until, 1)
             [listed] = [each for each in rows(made, run, Kind.CERTIFICATION) if each["client"] == app]
             assert (listed["loss"], listed["served_until"][:10]) == (loss, until)
-            assert len(rows(made, run, Kind.FLIP)) == flips
+            assert len(rows(made, run, Kind.DECISION_CHANGE)) == decision_changes
 
     play(story)
 

@@ -13,7 +13,7 @@ from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewFacility
 from hilum.identity.signin import service as signin
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.policy.matrix.models import Tier
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 from tests.flows.rule_book_ground import narrow_rule_book
@@ -182,7 +182,9 @@ def test_what_an_ehr_opened_before_a_full_stop_stays_closed_after_it(
     """Security decision 8: of the app and of the EHR, whose own token is as dead."""
     opened, ends = ehr.open(), clock.now() + timedelta(seconds=10)
     target = Target(TargetKind.APP, ehr.platform.clients[stopped].app)
-    ehr.platform.run(lambda ctx: switchboard.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "A test", ends)))
+    ehr.platform.run(
+        lambda ctx: switch_administration.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "A test", ends))
+    )
     clock.advance(timedelta(seconds=11))
 
     assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
@@ -469,7 +471,7 @@ def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: Fa
     ends = clock.now() + timedelta(hours=2)
     target = Target(TargetKind.APP_TENANT, f"{ehr.platform.clients['public'].app}/{MERCY}")
     order = EngageOrder(target, Mode.FULL_STOP, "A test", ends)
-    ehr.platform.run(lambda ctx: switchboard.engage(ctx, order))
+    ehr.platform.run(lambda ctx: switch_administration.engage(ctx, order))
 
     told = problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
     page = ehr.http.get(urlsplit(opened["open_url"]).path)

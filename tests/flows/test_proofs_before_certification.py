@@ -13,7 +13,7 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.kernel.ids import VendorId, VersionId
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.comparison import privilege_increases
 from hilum.policy.matrix.document import read_stored, render
 from hilum.policy.matrix.models import PROOFS, SANDBOX_TRIAL, Tier
 from hilum.policy.matrix.shipped import shipped_book
@@ -112,8 +112,8 @@ def test_proofs_of_a_cell_are_stored_and_asking_for_fewer_takes_two_people() -> 
     assert faults == ()
     assert again is not None
     assert again.categories["scheduling"].cells[Tier.LOW].proofs == frozenset(PROOFS)
-    assert widenings(shipped_book(), asked) == ()
-    assert widenings(asked, shipped_book())
+    assert privilege_increases(shipped_book(), asked) == ()
+    assert privilege_increases(asked, shipped_book())
     path = "categories.scheduling.cells"
     assert faults_of({f"{path}.moderate.proofs": ["domain"]}) == [
         (f"{path}.moderate.proofs", "looser_than_lower_tier")

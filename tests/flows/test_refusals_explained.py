@@ -16,7 +16,7 @@ from hilum.foundation.infra.context import Context, Trace
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.foundation.kernel.ids import TenantId
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, Outcome
 from tests.flows.console_ground import Desk
@@ -34,7 +34,9 @@ def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     order = NewApp(vendor.id, "Growth Watch", "Shows growth", "Review", "unclassified")
     made = Desk(site, site.system(registry.add_app, order=order))
     target = Target(TargetKind.APP_TENANT, f"{made.app.id}/general")
-    made.switch = site.system(switchboard.engage, order=EngageOrder(target, Mode.FULL_STOP, "wrong dose")).id
+    made.switch = site.system(
+        switch_administration.engage, order=EngageOrder(target, Mode.FULL_STOP, "wrong dose")
+    ).id
     return made
 
 
@@ -96,7 +98,7 @@ def test_a_switch_of_the_platform_is_said_to_a_hospital_without_its_target_and_f
 ) -> None:
     """C145: the staff see it by name."""
     wide = EngageOrder(Target(TargetKind.APP, desk.app.id), Mode.FULL_STOP, "leaked keys")
-    switch = desk.site.system(switchboard.engage, order=wide).id
+    switch = desk.site.system(switch_administration.engage, order=wide).id
     put(desk, refused_launch(desk, switches=[switch], owner=""))
 
     here = desk.site.api("gina").get(f"/explain/{NUMBER}").json()["why"]

@@ -145,7 +145,7 @@ def test_the_second_person_sees_all_that_is_newly_allowed_most_severe_first(site
 
 @both_backends
 @pytest.mark.parametrize("change", [{"allows": []}, {"allows_digest": "0" * 64}])
-def test_an_approval_covers_only_the_widenings_that_were_shown(
+def test_an_approval_covers_only_the_privilege_increases_that_were_shown(
     site: ControlSite, change: dict[str, Any]
 ) -> None:
     """Approving is bound to the list: a release that finds something else in the same books, or a changed row, carries out nothing."""
@@ -402,10 +402,10 @@ def test_the_comparison_lists_what_differs_and_what_is_new(site: ControlSite) ->
     back = site.api("root").get("/policies/compare", params={"before": version, "after": 0}).json()
 
     assert {each["path"] for each in there["changes"]} == {"title", f"{CELL}.quota.burst"}
-    assert there["widenings"] == [
+    assert there["privilege_increases"] == [
         {"path": f"{CELL}.quota.burst", "sentence": "Is looser: 101 instead of 100."}
     ]
-    assert back["widenings"] == []
+    assert back["privilege_increases"] == []
 
 
 def test_a_hospitals_administrator_compares_what_is_in_force_and_nothing_else(site: ControlSite) -> None:

@@ -20,7 +20,7 @@ from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.app import Sandbox, build
 from hilum_ehr.sandbox.clients import plan
-from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, CredentialsFile
 from hilum_ehr.sandbox.ehr.own_apps import APPS_BOUND, OwnApp, OwnApps
 from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.synthesis.hospital import describe, synthesize
@@ -55,17 +55,17 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("sandbox")
-    clock, wallet = FakeClock(), Wallet()
+    clock, credentials_file = FakeClock(), CredentialsFile()
     today = clock.now().date()
     general = hospitals()[0]
     small = replace(general, size=len(general.notable))
     server = FhirServer(FhirServerSettings(folder / "general.db", f"{ORIGIN}/fhir"), clock, SeededIds())
     server.load(synthesize(small, seed=1, today=today))
-    wallet.charts["general"] = [asdict(each) for each in describe(small, seed=1, today=today)]
+    credentials_file.charts["general"] = [asdict(each) for each in describe(small, seed=1, today=today)]
     for _, client in plan(ORIGIN).clients():
         if client.is_keyed:
-            wallet.make_keys(client.client_id)
-    wallet.save(folder / FILE_NAME)
+            credentials_file.make_keys(client.client_id)
+    credentials_file.save(folder / FILE_NAME)
     yield Ground(folder, server)
     server.close()
 
@@ -313,23 +313,23 @@ def test_a_public_sandbox_shows_no_password_and_registers_nobody(ground: Ground)
 
 def test_a_sandbox_that_was_not_seeded_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="hilum sandbox seed"):
-        Wallet.load(tmp_path / FILE_NAME)
+        CredentialsFile.load(tmp_path / FILE_NAME)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"unknown": 1}'])
-def test_a_broken_wallet_is_not_taken(tmp_path: Path, content: str) -> None:
+def test_a_broken_credentials_file_is_not_taken(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE_NAME).write_text(content)
 
     with pytest.raises(Exception, match="sandbox_not_seeded"):
-        Wallet.load(tmp_path / FILE_NAME)
+        CredentialsFile.load(tmp_path / FILE_NAME)
 
 
-def test_the_wallet_is_its_owners_only_and_comes_back_as_it_was(tmp_path: Path) -> None:
-    kept = Wallet(client_secrets={"a": "b"}, api_tokens={"c": "d"})
+def test_the_credentials_file_is_its_owners_only_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = CredentialsFile(client_secrets={"a": "b"}, api_tokens={"c": "d"})
 
     kept.save(tmp_path / FILE_NAME)
 
-    assert Wallet.load(tmp_path / FILE_NAME) == kept
+    assert CredentialsFile.load(tmp_path / FILE_NAME) == kept
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from tests.flows.accounts_ground import open_link, sign_in
 from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, add_vendor, furnish_vendor, join, made
@@ -196,7 +196,7 @@ def test_a_stop_on_a_member_or_the_vendor_ends_tokens_and_sign_in(
     assert client.get("/tokens").status_code == 200
     target = Target(kind, person if kind is TargetKind.PERSON else vendor)
     order = EngageOrder(target, Mode.FULL_STOP, "stolen laptop")
-    site.system(switchboard.engage, order=order)
+    site.system(switch_administration.engage, order=order)
 
     problem(client.get("/tokens"), 403, "switch_engaged")
     problem(sign_in(site, vendor, "acme.developer"), 403, "switch_engaged")

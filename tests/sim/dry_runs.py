@@ -18,7 +18,7 @@ from hilum.operations.dry_runs import jobs
 from hilum.operations.dry_runs.models import (
     AppChange,
     CertificationChange,
-    Flip,
+    DecisionChange,
     HospitalChange,
     InstallationChange,
     Kind,
@@ -85,9 +85,11 @@ def row_of(kind: Kind, tenant: str = "general", app: str = "app_1") -> Row:
     """Return a row of a kind about a hospital or an app."""
     lost, limits = ("patient/*.rs",), (LimitChange("quota.burst", "100", "99"),)
     match kind:
-        case Kind.FLIP:
+        case Kind.DECISION_CHANGE:
             seen = START, START + timedelta(hours=1)
-            return Flip(tenant, app, "cli_1", Verdict.REFUSED, lost[0], "Patient", "read", 3, *seen, "req_1")
+            return DecisionChange(
+                tenant, app, "cli_1", Verdict.REFUSED, lost[0], "Patient", "read", 3, *seen, "req_1"
+            )
         case Kind.APP:
             return AppChange("", app, "cli_1", "scheduling", "low", "", lost, (), limits, 1)
         case Kind.CERTIFICATION:

@@ -318,9 +318,9 @@ def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> st
 
 
 def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
-    from hilum_ehr.sandbox.credentials import Wallet
+    from hilum_ehr.sandbox.credentials import CredentialsFile
 
-    wallet = Wallet()
+    credentials_file = CredentialsFile()
     vendor = registry.add_vendor(ctx, NewVendor("Bench", "help@bench.example", "security@bench.example"))
     delegated = ClientMetadata(
         name="Bench",
@@ -337,7 +337,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         deployment=Deployment.SERVER,
         environment=Environment.PRODUCTION,
         scopes=("system/Patient.rs", "system/Observation.cruds"),
-        jwks=wallet.make_keys(SERVICE),
+        jwks=credentials_file.make_keys(SERVICE),
         expires_at=ctx.now + timedelta(days=90),
         backend_use=BackendUse("Tests", "Synthetic patients", "On demand"),
     )
@@ -359,7 +359,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
                 _service_owner(ctx, TenantId(tenant), app)
             # Beyond what any story sends: quotas have tests of their own.
             controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
-    return wallet.private_jwks
+    return credentials_file.private_jwks
 
 
 def _service_owner(ctx: Context, tenant: TenantId, app: App) -> None:

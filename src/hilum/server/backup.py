@@ -36,7 +36,7 @@ FORMAT = 1
 MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"
 JOURNALS, STORES = "journal", "fhir"
 CLAIMS = "claims.db"
-WALLET = "sandbox-wallet.json"
+CREDENTIALS_FILE = "sandbox-credentials.json"
 """What the EHR of a sandbox keeps its credentials in."""
 MANIFEST_BOUND = 8 * 1024 * 1024
 FILES_BOUND = 20_000
@@ -172,9 +172,9 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
         for pattern in ("access-*.db", CLAIMS):
             for journal in sorted((home / JOURNALS).glob(pattern)):
                 yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size
-    wallet = home / WALLET
-    if wallet.is_file():
-        yield WALLET, wallet, wallet.stat().st_size
+    credentials_file = home / CREDENTIALS_FILE
+    if credentials_file.is_file():
+        yield CREDENTIALS_FILE, credentials_file, credentials_file.stat().st_size
 
 
 def copy_database(source: Path, target: Path, progress: Progress = lambda _: None) -> None:

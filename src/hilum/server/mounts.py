@@ -61,8 +61,8 @@ from hilum.foundation.web.asgi import App
 from hilum.foundation.web.kit import Authenticate, Kit, RecordForbidden
 from hilum.gateway.enforcement.platform_reads import PlatformReads
 from hilum.gateway.upstream import live as upstream
-from hilum.hospitals.disclosures import pages as histories_pages
-from hilum.hospitals.disclosures import routes as histories
+from hilum.hospitals.disclosures import pages as disclosures_pages
+from hilum.hospitals.disclosures import routes as disclosures
 from hilum.hospitals.offboarding import routes as offboardings
 from hilum.hospitals.requests import routes as requests
 from hilum.hospitals.vendor_hospitals import routes as snapshots
@@ -88,7 +88,7 @@ from hilum.operations.dry_runs import routes as dryruns
 from hilum.operations.dry_runs.quotas import ReadCalls
 from hilum.operations.monitoring import routes as monitoring
 from hilum.operations.switch_administration import previews
-from hilum.operations.switch_administration import routes as switchboard
+from hilum.operations.switch_administration import routes as switch_administration
 from hilum.policy.matrix import routes as policies
 from hilum.records.audit import anchor, hold_routes
 from hilum.records.audit import live as journals
@@ -96,7 +96,7 @@ from hilum.records.audit import routes as audit
 from hilum.records.audit import service as audited
 from hilum.records.audit.journal_records import AccessReader
 from hilum.records.audit.models import Anchored, CountedTraffic
-from hilum.records.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
+from hilum.records.audit.reader_slots import CONSOLES, DISCLOSURES, REPORTS, VENDORS, ReaderSlots
 from hilum.records.audit.recorded_reads import RecordedReads
 from hilum.records.keys.live import vault
 from hilum.records.notices import routes as notices
@@ -154,7 +154,7 @@ def template_folders() -> list[Path]:
         federation_pages.TEMPLATES,
         authorize_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
-        histories_pages.TEMPLATES,
+        disclosures_pages.TEMPLATES,
         breakglass_pages.TEMPLATES,
         console.TEMPLATES,
         guides_pages.TEMPLATES,
@@ -195,8 +195,8 @@ def pages(site: Site) -> list[BaseRoute]:
         *account_pages.pages(site.kit, channel.find_sign_in_target),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
-        *histories_pages.pages(
-            site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
+        *disclosures_pages.pages(
+            site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(DISCLOSURES).held
         ),
         *breakglass_pages.pages(site.kit, site.directory, lambda query: _reader(site.settings).page(query)),
         *revalidation_pages.pages(site.kit),
@@ -469,13 +469,15 @@ def control_plane(
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),
-        switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
+        switch_administration.api(
+            kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open
+        ),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),
         federation.api(kit, providers, tokens.revoke_person, loopback=private_urls),
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail)),
-        histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
+        disclosures.api(kit, lambda query: reader().page(query), ReaderSlots(DISCLOSURES).held),
         audit.api(kit, reader, at_stop=at_stop, background=explaining.explain),
         hold_routes.api(kit, was_tenant),
     )

@@ -15,7 +15,7 @@ from hilum.foundation.web.urls import Urls
 from hilum.server.embedded_servers import EmbeddedServers
 from hilum_ehr.fhirserver.models import Refused
 from hilum_ehr.sandbox import own_data
-from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, CredentialsFile
 from hilum_ehr.sandbox.own_data import Charts, Entry, Targets
 from hilum_ehr.sandbox.snapshots import SnapshotBook
 
@@ -61,7 +61,7 @@ def load(
                 counts[entry.type] += 1
                 progress(READ + (CHECKED - READ) * counts.total() / targets.count)
         # Before anything is stored: a list that is too long could not be read at the next start.
-        _wallet_with(settings.data_dir / FILE_NAME, tenant, charts).content()
+        _credentials_file_with(settings.data_dir / FILE_NAME, tenant, charts).content()
         server.load(_stored(paths, targets, progress))
     finally:
         server.close()
@@ -97,11 +97,11 @@ def _save_list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
         book.save(replace(own, charts=own_data.merged(own.charts, charts.lines())))
         return
     path = settings.data_dir / FILE_NAME
-    _wallet_with(path, tenant, charts).save(path)
+    _credentials_file_with(path, tenant, charts).save(path)
 
 
-def _wallet_with(path: Path, tenant: TenantId, charts: Charts) -> Wallet:
-    """Return the wallet with the patients added to a hospital's list."""
-    wallet = Wallet.load(path)
-    wallet.charts[tenant] = own_data.merged(wallet.charts.get(tenant, []), charts.lines())
-    return wallet
+def _credentials_file_with(path: Path, tenant: TenantId, charts: Charts) -> CredentialsFile:
+    """Return the credentials file with the patients added to a hospital's list."""
+    credentials_file = CredentialsFile.load(path)
+    credentials_file.charts[tenant] = own_data.merged(credentials_file.charts.get(tenant, []), charts.lines())
+    return credentials_file

@@ -46,7 +46,7 @@ from hilum.server import furnishing
 from hilum.server.bootstrap import open_uow
 from hilum.server.embedded_servers import EmbeddedServers
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan, plan
-from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, CredentialsFile
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.models import HospitalPlan
 from hilum_ehr.synthesis.policy import hospitals
@@ -81,18 +81,18 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
         if uow.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
             progress(1.0)
             return False
-        plans, wallet = hospitals(), Wallet(public=settings.sandbox_public)
-        if wallet.public:
-            wallet.passwords = {
+        plans, credentials_file = hospitals(), CredentialsFile(public=settings.sandbox_public)
+        if credentials_file.public:
+            credentials_file.passwords = {
                 f"{tenant}/{username}": ids.secret(PASSWORD_BYTES)
                 for tenant, username, _ in published_accounts(settings)
             }
-        _load_charts(settings, plans, wallet, progress)
+        _load_charts(settings, plans, credentials_file, progress)
         # Before the transaction: argon2 for a hundred accounts
         # takes seconds, in which nobody else could write.
-        digests = _hash_passwords(settings, wallet, ids)
+        digests = _hash_passwords(settings, credentials_file, ids)
         progress(0.9)
-        _register(uow, settings, plans, wallet, digests)
+        _register(uow, settings, plans, credentials_file, digests)
         progress(1.0)
         return True
     finally:
@@ -104,14 +104,14 @@ def _trace(ids: Ids) -> Trace:
 
 
 def _load_charts(
-    settings: Settings, plans: tuple[HospitalPlan, ...], wallet: Wallet, progress: Progress
+    settings: Settings, plans: tuple[HospitalPlan, ...], credentials_file: CredentialsFile, progress: Progress
 ) -> None:
     for at, hospital in enumerate(plans):
         # Left by an interrupted run: the control plane is empty, so nothing refers to these charts.
         for leftover in (settings.data_dir / "fhir").glob(f"{hospital.tenant}.db*"):
             leftover.unlink()
         charts, groups = _load(settings, hospital)
-        wallet.charts[hospital.tenant], wallet.groups[hospital.tenant] = charts, groups
+        credentials_file.charts[hospital.tenant], credentials_file.groups[hospital.tenant] = charts, groups
         # Packed before any app can have written there.
         furnishing.pack_template(settings.data_dir, settings.data_dir, hospital, charts, groups)
         progress(CHART_SHARE * (at + 1) / len(plans))
@@ -179,7 +179,7 @@ def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
 
 def _vendor_places(ctx: Context, planned: Plan) -> dict[str, str]:
     """Return the ids of the vendors with planned members, by the members' place."""
-    # By name and not from the wallet, which may be missing while the accounts exist.
+    # By name and not from the credentials file, which may be missing while the accounts exist.
     names = {each.slug: each.name for each in planned.vendors}
     return {
         member.place: id_
@@ -195,10 +195,12 @@ def require_unpublished(stored: list[tuple[str, str]]) -> None:
         raise NotPermitted("published_credentials", PUBLISHED)
 
 
-def _hash_passwords(settings: Settings, wallet: Wallet, ids: Ids) -> dict[tuple[str, str], str]:
+def _hash_passwords(
+    settings: Settings, credentials_file: CredentialsFile, ids: Ids
+) -> dict[tuple[str, str], str]:
     """Hash every password; done before the transaction, because argon2 is slow."""
     return {
-        (tenant, name): passwords.hash_password_now(wallet.password(tenant, name, published), ids)
+        (tenant, name): passwords.hash_password_now(credentials_file.password(tenant, name, published), ids)
         for tenant, name, published in published_accounts(settings)
     }
 
@@ -207,7 +209,7 @@ def _register(
     uow: UnitOfWork,
     settings: Settings,
     plans: tuple[HospitalPlan, ...],
-    wallet: Wallet,
+    credentials_file: CredentialsFile,
     digests: dict[tuple[str, str], str],
 ) -> None:
     registered = plan(settings.sandbox_url)
@@ -215,14 +217,14 @@ def _register(
     def verb(ctx: Context) -> None:
         for hospital in plans:
             _add_hospital(ctx, hospital, settings.sandbox_url, digests)
-        _add_staff(ctx, registered, wallet, digests)
-        _add_apps(ctx, registered, wallet)
-        _add_members(ctx, registered, wallet, digests)
-        _add_peers(ctx, registered, wallet)
+        _add_staff(ctx, registered, credentials_file, digests)
+        _add_apps(ctx, registered, credentials_file)
+        _add_members(ctx, registered, credentials_file, digests)
+        _add_peers(ctx, registered, credentials_file)
         keys.ensure(ctx, Purpose.CHECKPOINT, "")
         # Before the commit: a crash in between leaves a file that the next run overwrites. The
         # other order would leave accounts whose passwords nobody has.
-        wallet.save(settings.data_dir / FILE_NAME)
+        credentials_file.save(settings.data_dir / FILE_NAME)
 
     uow.write_now(verb, actor=SYSTEM, trace=_trace(uow.ids))
 
@@ -243,13 +245,15 @@ def _add_hospital(
         signin.set_password(ctx, person.id, digests[hospital.tenant, member.username])
 
 
-def _add_staff(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tuple[str, str], str]) -> None:
+def _add_staff(
+    ctx: Context, registered: Plan, credentials_file: CredentialsFile, digests: dict[tuple[str, str], str]
+) -> None:
     for staff in registered.staff:
         person = identity.add_person(ctx, NewPerson(None, staff.username, staff.name, staff.role))
         signin.set_password(ctx, person.id, digests["", staff.username])
         if staff.disciplines:
             review.change_rights(ctx, person.id, tuple(map(Discipline, staff.disciplines.split())))
-        wallet.api_tokens[staff.username] = _api_token(ctx, person.id)
+        credentials_file.api_tokens[staff.username] = _api_token(ctx, person.id)
 
 
 def _api_token(ctx: Context, person: PersonId) -> str:
@@ -257,27 +261,29 @@ def _api_token(ctx: Context, person: PersonId) -> str:
     return secret
 
 
-def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
+def _add_apps(ctx: Context, registered: Plan, credentials_file: CredentialsFile) -> None:
     vendors = {
         vendor.slug: registry.add_vendor(
             ctx, NewVendor(vendor.name, vendor.support_contact, vendor.security_contact, vendor.website)
         )
         for vendor in registered.vendors
     }
-    wallet.vendors = {slug: vendor.id for slug, vendor in vendors.items()}
+    credentials_file.vendors = {slug: vendor.id for slug, vendor in vendors.items()}
     for planned in registered.apps:
         vendor = vendors[planned.vendor]
         order = NewApp(vendor.id, planned.name, planned.description, planned.purpose, planned.category)
         app = registry.add_app(ctx, order)
         version = registry.add_version(ctx, app.id, _version(planned))
         for client in planned.clients:
-            _add_client(ctx, app, version, client, wallet)
+            _add_client(ctx, app, version, client, credentials_file)
         _certify_and_install(ctx, app, version, planned)
 
 
-def _add_members(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tuple[str, str], str]) -> None:
+def _add_members(
+    ctx: Context, registered: Plan, credentials_file: CredentialsFile, digests: dict[tuple[str, str], str]
+) -> None:
     for member in registered.members:
-        place = TenantId(wallet.vendors[member.vendor])
+        place = TenantId(credentials_file.vendors[member.vendor])
         person = identity.add_person(ctx, NewPerson(place, member.username, member.name, member.role))
         signin.set_password(ctx, person.id, digests[member.place, member.username])
 
@@ -291,7 +297,9 @@ def _version(planned: AppPlan) -> NewVersion:
     )
 
 
-def _add_client(ctx: Context, app: App, version: AppVersion, client: ClientPlan, wallet: Wallet) -> None:
+def _add_client(
+    ctx: Context, app: App, version: AppVersion, client: ClientPlan, credentials_file: CredentialsFile
+) -> None:
     use = client.backend_use
     metadata = ClientMetadata(
         name=client.name,
@@ -302,13 +310,13 @@ def _add_client(ctx: Context, app: App, version: AppVersion, client: ClientPlan,
         launch_uri=client.launch_url,
         origins=client.origins,
         scopes=client.scopes,
-        jwks=wallet.make_keys(client.client_id) if client.is_keyed else None,
+        jwks=credentials_file.make_keys(client.client_id) if client.is_keyed else None,
         expires_at=ctx.now + BACKEND_FOR if use else None,
         backend_use=BackendUse(use.purpose, use.population, use.schedule, use.approver) if use else None,
     )
     _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client.client_id))
     if secret:
-        wallet.client_secrets[client.client_id] = secret
+        credentials_file.client_secrets[client.client_id] = secret
 
 
 def _certify_and_install(ctx: Context, app: App, version: AppVersion, planned: AppPlan) -> None:
@@ -328,9 +336,9 @@ def _widen_quotas(ctx: Context, app: App, planned: AppPlan) -> None:
             controls.set_quota(ctx, app.id, tenant, SUITE_QUOTA)
 
 
-def _add_peers(ctx: Context, registered: Plan, wallet: Wallet) -> None:
+def _add_peers(ctx: Context, registered: Plan, credentials_file: CredentialsFile) -> None:
     peers = [(ClientType.EHR, peer) for peer in registered.ehr_clients]
     peers += [(ClientType.RESOURCE_SERVER, peer) for peer in registered.resource_servers]
     for kind, peer in peers:
         _, secret = clients.add_peer(ctx, NewPeer(TenantId(peer.tenant), kind, peer.name, peer.client_id))
-        wallet.client_secrets[peer.client_id] = secret
+        credentials_file.client_secrets[peer.client_id] = secret

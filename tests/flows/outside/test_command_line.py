@@ -345,7 +345,7 @@ def test_what_is_kept_on_disk_is_its_owners_alone(hospital: Running) -> None:
     home = Path(hospital.environment["HILUM_DATA_DIR"])
     kept = [path for path in home.rglob("*") if path.suffix != ".log"]
 
-    assert {"hilum.db", "general.db", "sandbox-wallet.json"} <= {path.name for path in kept}
+    assert {"hilum.db", "general.db", "sandbox-credentials.json"} <= {path.name for path in kept}
     assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
 
 

@@ -161,7 +161,7 @@ async def staff(outside: Outside, planted: Planted) -> None:
 
 
 def in_tables(running: Running, planted: Planted) -> None:
-    """C9: a dump of every database holds no secret that could be used. (The sandbox's wallet publishes its own.)"""
+    """C9: a dump of every database holds no secret that could be used. (The sandbox's credentials file publishes its own.)"""
     databases = [running.home / "hilum.db", *(running.home / "journal").glob("*.db")]
     for path in databases:
         with closing(sqlite3.connect(path)) as db:

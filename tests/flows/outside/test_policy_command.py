@@ -62,7 +62,7 @@ def test_the_new_access_check_fails_a_build_that_allows_anything_new(tmp_path: P
     assert f"  {CELL}.quota.burst: Is looser: 101 instead of 100." in failed.stdout
     assert shell.hilum("policy", "diff", "shipped", wider).returncode == DONE
     assert shell.hilum("policy", "diff", "newest", wider).returncode == MISUSED
-    assert shell.json("policy", "diff", "shipped", "shipped") == {"changes": [], "widenings": []}
+    assert shell.json("policy", "diff", "shipped", "shipped") == {"changes": [], "privilege_increases": []}
 
 
 def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_document_says_what_it_was_made_from_and_who_publishes_it_learns_what_
     file.write_bytes(orjson.dumps(shown))
 
     assert root.hilum("policy", "validate", str(file)).returncode == DONE
-    assert root.json("policy", "diff", "shipped", str(file))["widenings"] == []
+    assert root.json("policy", "diff", "shipped", str(file))["privilege_increases"] == []
     bare = written(tmp_path, {"title": "Bare"}, "bare.json")
     done = root.hilum("policy", "publish", bare, "--reason", "x")
     assert (done.returncode, "--base" in done.stderr, "--after" in done.stderr) == (MISUSED, True, True)

@@ -38,7 +38,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     started.stop()
 
 
-def wallet(sandbox: Running) -> dict[str, Any]:
+def credentials_file(sandbox: Running) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((sandbox.home / FILE_NAME).read_text())
     return found
 
@@ -73,7 +73,7 @@ def test_no_published_password_opens_a_public_sandbox(public: Running) -> None:
 
 
 def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running, hospital: Running) -> None:
-    own, published = wallet(public), wallet(hospital)
+    own, published = credentials_file(public), credentials_file(hospital)
     secrets = [*own["passwords"].values(), *own["client_secrets"].values(), *own["api_tokens"].values()]
 
     assert len(set(secrets)) == len(secrets)

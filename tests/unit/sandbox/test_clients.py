@@ -13,7 +13,7 @@ from hilum.foundation.web.urls import Urls
 from hilum.policy.matrix.models import Discipline
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.clients import TENANTS, Kind, plan, public_jwks
-from hilum_ehr.sandbox.credentials import Wallet
+from hilum_ehr.sandbox.credentials import CredentialsFile
 from hilum_ehr.synthesis.models import Role
 from hilum_ehr.synthesis.policy import hospitals
 
@@ -29,9 +29,9 @@ SECRETS = (
 )
 
 
-def wallet() -> Wallet:
+def credentials_file() -> CredentialsFile:
     planned = plan(SANDBOX)
-    made = Wallet()
+    made = CredentialsFile()
     for _, client in planned.clients():
         made.client_secrets[client.client_id] = "client-secret"
         made.private_jwks[client.client_id] = {
@@ -47,7 +47,7 @@ def wallet() -> Wallet:
 
 
 def written(*, withhold: bool = False) -> dict[str, Any]:
-    return card(hospitals(), plan(SANDBOX), wallet(), URLS, withhold=withhold)
+    return card(hospitals(), plan(SANDBOX), credentials_file(), URLS, withhold=withhold)
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -192,7 +192,7 @@ def test_a_public_sandbox_withholds_every_secret() -> None:
 
 def test_private_keys_say_that_they_sign_and_public_ones_do_not() -> None:
     """RFC 7517 section 4.3: who holds the private half signs, who holds the public half verifies."""
-    made = Wallet()
+    made = CredentialsFile()
 
     public = made.make_keys("client")["keys"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from hilum.foundation.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox import credentials, own_data
-from hilum_ehr.sandbox.credentials import Wallet
+from hilum_ehr.sandbox.credentials import CredentialsFile
 from hilum_ehr.sandbox.own_data import Charts, Entry, Targets, merged, with_resolved_references
 from tests.effort import FULL
 
@@ -164,14 +164,14 @@ def test_a_list_that_could_not_be_read_again_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loads add up: otherwise the sandbox would answer no request, and start no more."""
-    path = tmp_path / "wallet.json"
-    Wallet(charts={"general": [{"id": "p1"}]}).save(path)
+    path = tmp_path / "credentials_file.json"
+    CredentialsFile(charts={"general": [{"id": "p1"}]}).save(path)
     monkeypatch.setattr(credentials, "FILE_BOUND", path.stat().st_size)
 
     with pytest.raises(Invalid, match="Load fewer patients"):
-        Wallet(charts={"general": [{"id": "p1"}, {"id": "p2"}]}).save(path)
+        CredentialsFile(charts={"general": [{"id": "p1"}, {"id": "p2"}]}).save(path)
 
-    assert Wallet.load(path).charts == {"general": [{"id": "p1"}]}
+    assert CredentialsFile.load(path).charts == {"general": [{"id": "p1"}]}
     monkeypatch.setattr(credentials, "FILE_BOUND", 1)
     with pytest.raises(Unavailable):
-        Wallet.load(path)
+        CredentialsFile.load(path)

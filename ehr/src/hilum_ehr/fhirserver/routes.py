@@ -141,7 +141,7 @@ class FhirServer:
             case [] | ["_search"] | ["_history"] | [_, "_history"]:
                 raise Refused(
                     Problem.NOT_IMPLEMENTED,
-                    "Batches, and searches and histories of many types, are not supported.",
+                    "Batches, and searches and disclosures of many types, are not supported.",
                 )
             case [_, "_search"]:
                 return _by_method(method, POST=lambda: self._search(request, parts))

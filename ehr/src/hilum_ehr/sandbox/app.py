@@ -15,7 +15,7 @@ from hilum.foundation.web.urls import Urls
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan
-from hilum_ehr.sandbox.credentials import FILE_NAME, ChartLists, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, ChartLists, CredentialsFile
 from hilum_ehr.sandbox.ehr import routes as ehr
 from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.feed import Feed
@@ -43,7 +43,7 @@ class Sandbox:
 
 def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str], FhirServer]) -> Sandbox:
     """Build the site of a seeded sandbox. ``server_of`` opens a hospital's FHIR store. Raises Unavailable if it is not seeded."""
-    wallet = Wallet.load(settings.data_dir / FILE_NAME)
+    credentials_file = CredentialsFile.load(settings.data_dir / FILE_NAME)
     urls = Urls(settings.base_url, settings.sandbox_url)
     registered = plan(settings.sandbox_url)
     assets = Assets(HERE / "static")
@@ -58,7 +58,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     pages = Pages(assets, shell, folders=[HERE / "templates"])
     # Empty for a hospital whose client was not seeded: the platform refuses its launches, and the site starts.
     secrets = {
-        peer.tenant: (peer.client_id, wallet.client_secrets.get(peer.client_id, ""))
+        peer.tenant: (peer.client_id, credentials_file.client_secrets.get(peer.client_id, ""))
         for peer in registered.ehr_clients
     }
     book = SnapshotBook(settings.data_dir)
@@ -68,15 +68,15 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         return None if card is None else (card.client_id, card.client_secret)
 
     auditor = next(staff.username for staff in registered.staff if staff.role == INSPECTOR_ROLE)
-    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""), snapshot_client)
+    platform = Platform(urls, clock, secrets, credentials_file.api_tokens.get(auditor, ""), snapshot_client)
     feed = Feed(platform)
     site = Site(
         urls=urls,
         pages=pages,
         plan=registered,
         hospitals=hospitals(),
-        wallet=wallet,
-        chart_lists=ChartLists(settings.data_dir / FILE_NAME, wallet),
+        credentials_file=credentials_file,
+        chart_lists=ChartLists(settings.data_dir / FILE_NAME, credentials_file),
         snapshots=book,
         visitors=Visitors(),
         records=Records(server_of),

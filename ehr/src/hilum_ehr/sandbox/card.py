@@ -7,12 +7,17 @@ from typing import Any
 
 from hilum.foundation.web.urls import Urls
 from hilum_ehr.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
-from hilum_ehr.sandbox.credentials import Wallet
+from hilum_ehr.sandbox.credentials import CredentialsFile
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan
 
 
 def card(
-    hospitals: tuple[HospitalPlan, ...], plan: Plan, wallet: Wallet, urls: Urls, *, withhold: bool
+    hospitals: tuple[HospitalPlan, ...],
+    plan: Plan,
+    credentials_file: CredentialsFile,
+    urls: Urls,
+    *,
+    withhold: bool,
 ) -> dict[str, Any]:
     """Return the card. ``withhold``: a public sandbox shows no passwords, secrets, keys or tokens."""
 
@@ -23,21 +28,14 @@ def card(
     return {
         "base_url": urls.base_url,
         "sandbox_url": urls.sandbox_url,
-        "tenants": [
-            {
-                "id": hospital.tenant,
-                "name": hospital.name,
-                "fhir": urls.fhir_base(hospital.tenant),
-                "issuer": urls.issuer(hospital.tenant),
-                "launch_api": urls.launches(hospital.tenant),
-            }
-            for hospital in hospitals
-        ],
+        "tenants": [_tenant(hospital, urls) for hospital in hospitals],
         "people": [
             {
                 "tenant": hospital.tenant,
                 "username": member.username,
-                "password": shown(wallet.password(hospital.tenant, member.username, member.password)),
+                "password": shown(
+                    credentials_file.password(hospital.tenant, member.username, member.password)
+                ),
                 "role": member.role.value,
                 "fhirUser": fhir_user(urls, hospital, member),
                 "name": member.name,
@@ -48,14 +46,14 @@ def card(
         "staff": [
             {
                 "username": staff.username,
-                "password": shown(wallet.password("", staff.username, staff.password)),
+                "password": shown(credentials_file.password("", staff.username, staff.password)),
                 "role": staff.role,
                 "totp_secret": "",
-                "api_token": shown(wallet.api_tokens.get(staff.username, "")),
+                "api_token": shown(credentials_file.api_tokens.get(staff.username, "")),
             }
             for staff in plan.staff
         ],
-        "members": _members(plan, wallet, withhold=withhold),
+        "members": _members(plan, credentials_file, withhold=withhold),
         "patients": [
             {
                 "tenant": hospital.tenant,
@@ -65,17 +63,32 @@ def card(
                 "encounters": chart["encounters"],
             }
             for hospital in hospitals
-            for chart in wallet.charts.get(hospital.tenant, ())
+            for chart in credentials_file.charts.get(hospital.tenant, ())
         ],
         "clients": [
-            _client(client, app.tenants, wallet, withhold=withhold) for app, client in plan.clients()
+            _client(client, app.tenants, credentials_file, withhold=withhold)
+            for app, client in plan.clients()
         ],
-        "ehr_clients": [_peer(peer, wallet, withhold=withhold) for peer in plan.ehr_clients],
-        "resource_servers": [_peer(peer, wallet, withhold=withhold) for peer in plan.resource_servers],
+        "ehr_clients": [_peer(peer, credentials_file, withhold=withhold) for peer in plan.ehr_clients],
+        "resource_servers": [
+            _peer(peer, credentials_file, withhold=withhold) for peer in plan.resource_servers
+        ],
         "groups": [
-            {"tenant": tenant, "id": group} for tenant, groups in wallet.groups.items() for group in groups
+            {"tenant": tenant, "id": group}
+            for tenant, groups in credentials_file.groups.items()
+            for group in groups
         ],
         "apps_url": urls.sandbox_apps(),
+    }
+
+
+def _tenant(hospital: HospitalPlan, urls: Urls) -> dict[str, str]:
+    return {
+        "id": hospital.tenant,
+        "name": hospital.name,
+        "fhir": urls.fhir_base(hospital.tenant),
+        "issuer": urls.issuer(hospital.tenant),
+        "launch_api": urls.launches(hospital.tenant),
     }
 
 
@@ -84,26 +97,30 @@ def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
     return f"{urls.fhir_base(hospital.tenant)}/{member.fhir_user}"
 
 
-def _members(plan: Plan, wallet: Wallet, *, withhold: bool) -> list[dict[str, str]]:
+def _members(plan: Plan, credentials_file: CredentialsFile, *, withhold: bool) -> list[dict[str, str]]:
     """List members of vendors; none in a sandbox that an older release seeded."""
     return [
         {
-            "vendor": wallet.vendors[each.vendor],
+            "vendor": credentials_file.vendors[each.vendor],
             "username": each.username,
-            "password": "" if withhold else wallet.password(each.place, each.username, each.password),
+            "password": ""
+            if withhold
+            else credentials_file.password(each.place, each.username, each.password),
             "role": each.role,
             "name": each.name,
         }
         for each in plan.members
-        if each.vendor in wallet.vendors
+        if each.vendor in credentials_file.vendors
     ]
 
 
 def _client(
-    client: ClientPlan, tenants: tuple[str, ...], wallet: Wallet, *, withhold: bool
+    client: ClientPlan, tenants: tuple[str, ...], credentials_file: CredentialsFile, *, withhold: bool
 ) -> dict[str, Any]:
-    secret = wallet.client_secrets.get(client.client_id, "") if client.kind is Kind.SYMMETRIC else ""
-    keys = wallet.private_jwks.get(client.client_id, {}) if client.is_keyed else {}
+    secret = (
+        credentials_file.client_secrets.get(client.client_id, "") if client.kind is Kind.SYMMETRIC else ""
+    )
+    keys = credentials_file.private_jwks.get(client.client_id, {}) if client.is_keyed else {}
     return {
         "client_id": client.client_id,
         "tenants": list(tenants),
@@ -117,6 +134,6 @@ def _client(
     }
 
 
-def _peer(peer: PeerPlan, wallet: Wallet, *, withhold: bool) -> dict[str, str]:
-    secret = "" if withhold else wallet.client_secrets.get(peer.client_id, "")
+def _peer(peer: PeerPlan, credentials_file: CredentialsFile, *, withhold: bool) -> dict[str, str]:
+    secret = "" if withhold else credentials_file.client_secrets.get(peer.client_id, "")
     return {"tenant": peer.tenant, "client_id": peer.client_id, "secret": secret}

@@ -1,4 +1,4 @@
-"""The sandbox's wallet: the secrets of its clients, in one file, for its EHR, its apps and scripts.
+"""The sandbox's credentials file: the secrets of its clients, in one file, for its EHR, its apps and scripts.
 
 The card publishes everything in it, unless the sandbox is public; the file is readable by its owner only.
 """
@@ -15,14 +15,14 @@ from joserfc.jwk import ECKey, RSAKey
 from hilum.foundation.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox.clients import public_jwks
 
-FILE_NAME = "sandbox-wallet.json"
+FILE_NAME = "sandbox-credentials.json"
 FILE_BOUND = 4 * 1024 * 1024
 # The least that RFC 7518 section 3.3 allows; seeding creates several keys.
 RSA_BITS = 2_048
 
 
 @dataclass(slots=True)
-class Wallet:
+class CredentialsFile:
     """What seeding creates. ``groups``: the ids of Group resources, by tenant."""
 
     client_secrets: dict[str, str] = field(default_factory=dict)
@@ -79,29 +79,32 @@ class Wallet:
         new_file.replace(path)
 
     @staticmethod
-    def load(path: Path) -> "Wallet":
-        """Read the file. Raises Unavailable if it is missing or not a wallet."""
+    def load(path: Path) -> "CredentialsFile":
+        """Read the file. Raises Unavailable if it is missing or not a credentials file."""
         try:
             if path.stat().st_size > FILE_BOUND:
                 raise ValueError("the file is too large")
             content = orjson.loads(path.read_bytes())
-            return Wallet(**content)
+            return CredentialsFile(**content)
         except (OSError, ValueError, TypeError) as error:
             detail = "The sandbox has not been seeded; run `hilum sandbox seed`."
             raise Unavailable("sandbox_not_seeded", detail) from error
 
 
 class ChartLists:
-    """Keeps the wallet's charts up to date with its file, to which ``hilum sandbox load`` adds while the site is served."""
+    """Keeps the credentials file's charts up to date with its file, to which ``hilum sandbox load`` adds while the site is served."""
 
-    def __init__(self, path: Path, wallet: Wallet) -> None:
-        self._path, self._wallet, self._read_version = path, wallet, _mtime_ns(path)
+    def __init__(self, path: Path, credentials_file: CredentialsFile) -> None:
+        self._path, self._credentials_file, self._read_version = path, credentials_file, _mtime_ns(path)
 
     def refresh(self) -> None:
         """Read the charts again if the file has changed. While it cannot be read they stay as they are."""
         if (version := _mtime_ns(self._path)) != self._read_version:
             with suppress(Unavailable):
-                self._wallet.charts, self._read_version = Wallet.load(self._path).charts, version
+                self._credentials_file.charts, self._read_version = (
+                    CredentialsFile.load(self._path).charts,
+                    version,
+                )
 
 
 def _mtime_ns(path: Path) -> int:

@@ -192,7 +192,7 @@ class Charts:
             self.visits.setdefault(patient, []).append((begun, resource["id"]))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the lines in the form of the wallet."""
+        """Return the lines in the form of the credentials file."""
         return [
             {
                 "id": patient,

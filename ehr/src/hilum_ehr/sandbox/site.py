@@ -1,4 +1,4 @@
-"""What the sandbox's pages share: the plan, the wallet, the hospitals' records and the client of the platform."""
+"""What the sandbox's pages share: the plan, the credentials file, the hospitals' records and the client of the platform."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from hilum.foundation.web import cookies, forms
 from hilum.foundation.web.pages import Pages
 from hilum.foundation.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
-from hilum_ehr.sandbox.credentials import ChartLists, Wallet
+from hilum_ehr.sandbox.credentials import ChartLists, CredentialsFile
 from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
@@ -43,7 +43,7 @@ class Site:
     pages: Pages
     plan: Plan
     hospitals: tuple[HospitalPlan, ...]
-    wallet: Wallet
+    credentials_file: CredentialsFile
     chart_lists: ChartLists
     snapshots: SnapshotBook
     visitors: Visitors
@@ -115,7 +115,7 @@ class Site:
         """List a hospital's charts; for a patient, their own and those they act for."""
         self.chart_lists.refresh()
         card = self.snapshots.find(tenant)
-        lines = self.wallet.charts.get(tenant, ()) if card is None else card.charts
+        lines = self.credentials_file.charts.get(tenant, ()) if card is None else card.charts
         charts = tuple(
             Chart(line["id"], line["name"], line["notable"], tuple(line["encounters"])) for line in lines
         )

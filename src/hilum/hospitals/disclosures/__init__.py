@@ -1,4 +1,4 @@
-"""Histories: what apps did with a patient's record, for the patient and people who act for them.
+"""Disclosures: what apps did with a patient's record, for the patient and people who act for them.
 
 Owns: the page, downloads and API of the access history; whose history a person may read; why an access was permitted, in plain words.
 Must not know: how accesses are recorded, indexed and purged (audit); how agreements are made and ended (consent).

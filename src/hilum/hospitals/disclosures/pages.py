@@ -35,7 +35,7 @@ from hilum.hospitals.disclosures.models import (
     HistoryQuery,
     Kind,
 )
-from hilum.hospitals.disclosures.reading import Held, Histories
+from hilum.hospitals.disclosures.reading import Disclosures, Held
 from hilum.hospitals.disclosures.service import Reader
 from hilum.identity.people.models import Person, Tenant
 from hilum.identity.people.policy import own_chart
@@ -66,7 +66,7 @@ def pages(kit: Kit, reader: Reader, held: Held) -> list[Route]:
 class _HistoryPage:
     def __init__(self, kit: Kit, reader: Reader, held: Held) -> None:
         self._kit = kit
-        self._histories = Histories(kit, reader, held)
+        self._disclosures = Disclosures(kit, reader, held)
 
     async def consents(self, request: Request) -> Response:
         """Send what the person agreed to, as FHIR Consent resources in all their versions (C96)."""
@@ -109,7 +109,7 @@ class _HistoryPage:
         wanted = form.one("format")
         if wanted not in _FORMATS:
             raise Invalid("format_unknown", "A history is downloaded as csv or json.")
-        read = self._histories.read(
+        read = self._disclosures.read(
             service.read_all if wanted else service.read_page, query, actor=actor_of(person), trace=trace
         )
         page = await read
@@ -127,7 +127,7 @@ class _HistoryPage:
             apps.setdefault(query.app, query.app)
         return self._kit.pages.render(
             request,
-            "histories/history.html",
+            "disclosures/history.html",
             person=person.name,
             tenant=hospital.name,
             entries=[_shown(each) for each in page.entries],

@@ -18,12 +18,12 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
 Held = Callable[[Actor], AbstractContextManager[None]]
-"""Holds one of the slots for histories, or raises TooManyReads."""
+"""Holds one of the slots for disclosures, or raises TooManyReads."""
 Verb = Callable[[Context, HistoryQuery, Reader], HistoryPage]
 
 
-class Histories:
-    """Reads histories for the page and the API of one worker. Belongs to its event loop."""
+class Disclosures:
+    """Reads disclosures for the page and the API of one worker. Belongs to its event loop."""
 
     def __init__(self, kit: Kit, reader: Reader, held: Held) -> None:
         self._kit, self._reader, self._held = kit, reader, held

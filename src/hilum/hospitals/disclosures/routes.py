@@ -11,7 +11,7 @@ from hilum.foundation.web.api import Id, Moment, Page, Strict, Word, api_router,
 from hilum.foundation.web.kit import Kit, trace_of
 from hilum.hospitals.disclosures import service
 from hilum.hospitals.disclosures.models import PAGE_SIZE, Entry, HistoryQuery
-from hilum.hospitals.disclosures.reading import Held, Histories
+from hilum.hospitals.disclosures.reading import Disclosures, Held
 from hilum.hospitals.disclosures.service import Reader
 
 PATIENTS = audience("patient")
@@ -33,14 +33,14 @@ class HistoryAsked(Strict):
 
 def api(kit: Kit, reader: Reader, held: Held) -> APIRouter:
     """Build the API of the access history."""
-    router = api_router(kit, "histories")
-    histories = Histories(kit, reader, held)
+    router = api_router(kit, "disclosures")
+    disclosures = Disclosures(kit, reader, held)
 
     @router.get("/history", response_model=Page[Entry], openapi_extra=PATIENTS)
     async def list_history(request: Request, query: Annotated[HistoryAsked, Query()]) -> object:
         """List what apps did with a record, newest first, refused requests too. The read is recorded."""
         actor = await caller(kit, request)
-        page = await histories.read(service.read_page, query.asked(), actor=actor, trace=trace_of(request))
+        page = await disclosures.read(service.read_page, query.asked(), actor=actor, trace=trace_of(request))
         return {"items": page.entries, "next": page.next}
 
     return router

@@ -115,7 +115,7 @@ def read_event(tenant: str, person: str, query: HistoryQuery, given: int = 0) ->
         if moment is not None
     }
     event = reading(
-        Event("histories.access.list", person=person),
+        Event("disclosures.access.list", person=person),
         {name: value for name, value in filters.items() if value},
         given=given,
     )

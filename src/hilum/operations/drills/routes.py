@@ -24,7 +24,7 @@ from hilum.foundation.web.api import (
 from hilum.foundation.web.kit import Kit
 from hilum.operations.drills import service
 from hilum.operations.drills.models import ENDPOINTS, Measured
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 
 OWNERS = audience("platform_admin", "security")
 
@@ -74,7 +74,7 @@ class DrillShown(Shown):
     faults: list[str]
 
 
-def api(kit: Kit, read_window: switchboard.ReadWindow) -> APIRouter:
+def api(kit: Kit, read_window: switch_administration.ReadWindow) -> APIRouter:
     """Build the API routes of drills."""
     router = api_router(kit, "drills")
 
@@ -89,7 +89,9 @@ def api(kit: Kit, read_window: switchboard.ReadWindow) -> APIRouter:
         """Release the canary, and record what was seen from outside, with the verdict of the containment report."""
         running = await run_read(kit, request, partial(service.get_running, drill_id=drill))
         report = await run_read(
-            kit, request, partial(switchboard.report, switch_id=running.switch, read_window=read_window)
+            kit,
+            request,
+            partial(switch_administration.report, switch_id=running.switch, read_window=read_window),
         )
         measured = tuple(Measured(each.endpoint, each.refused, each.last_open_ms) for each in body.measured)
         verb = partial(service.end, drill_id=drill, measured=measured, report=report)

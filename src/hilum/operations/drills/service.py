@@ -15,7 +15,7 @@ from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.identity.people import service as identity
 from hilum.operations.drills import policy, store
 from hilum.operations.drills.models import DRILL_LIFE, Drill, Measured
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.operations.switch_administration.models import Report
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
@@ -35,7 +35,7 @@ def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
     if fault := policy.canary_fault(client, of_the_app, installed_at, tenant):
         raise Invalid("canary_invalid", _NO_CANARY, fields={"client": fault})
     id_, target = ctx.ids.new("drl"), Target(TargetKind.APP_TENANT, f"{client.app}/{tenant}")
-    switch = switchboard.engage(
+    switch = switch_administration.engage(
         ctx, EngageOrder(target, Mode.FULL_STOP, f"drill {id_}", ctx.now + DRILL_LIFE)
     )
     drill = Drill(id_, client_id, client.app, tenant, switch.id, str(ctx.actor), ctx.now)
@@ -60,7 +60,7 @@ def end(ctx: Context, drill_id: str, measured: tuple[Measured, ...], report: Rep
     drill = get_running(ctx, drill_id, lock=True)
     if controls.get_switch(ctx, drill.switch).in_force(ctx.now):
         # One person may, since the switch is narrow.
-        switchboard.release(ctx, drill.switch)
+        switch_administration.release(ctx, drill.switch)
     slowest = max((each.ms for each in report.confirmations.found), default=None)
     drill = replace(
         drill,

@@ -39,7 +39,7 @@ BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CO
 class Kind(StrEnum):
     """The kinds of result rows."""
 
-    FLIP = "flips"
+    DECISION_CHANGE = "decision_changes"
     APP = "apps"
     CERTIFICATION = "certifications"
     LAPSE = "lapses"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
     HOSPITAL = "hospitals"
 
 
-FOR_HOSPITALS = frozenset({Kind.FLIP, Kind.LAPSE, Kind.INSTALLATION, Kind.HOSPITAL})
+FOR_HOSPITALS = frozenset({Kind.DECISION_CHANGE, Kind.LAPSE, Kind.INSTALLATION, Kind.HOSPITAL})
 """The kinds about one hospital, which it may see."""
 
 
@@ -151,7 +151,7 @@ class QuotaTrial:
 # Rows of decisions and of installations are neither frozen nor have slots: there are a hundred thousand of each in a run, and it takes
 # six times as long to build a frozen one, and three times as long to write one with slots as JSON.
 @dataclass
-class Flip:
+class DecisionChange:
     """Equal decisions that would turn out differently. ``scope``: what permitted them, or what newly would."""
 
     tenant: str
@@ -362,9 +362,9 @@ class HospitalChange:
     within_quota: int = 0
 
 
-Row = Flip | AppChange | CertificationChange | Lapse | InstallationChange | HospitalChange
+Row = DecisionChange | AppChange | CertificationChange | Lapse | InstallationChange | HospitalChange
 KINDS: Mapping[type[Row], Kind] = {
-    Flip: Kind.FLIP,
+    DecisionChange: Kind.DECISION_CHANGE,
     AppChange: Kind.APP,
     CertificationChange: Kind.CERTIFICATION,
     Lapse: Kind.LAPSE,
@@ -377,7 +377,7 @@ KINDS: Mapping[type[Row], Kind] = {
 class RunTotals:
     """The numbers of a run. ``over_quota``: calls that changed quotas would refuse, ``within_quota``: permit. ``unjudged``: decisions that might change, but whose app is no longer installed there or whose scope is not on record."""
 
-    flips: int = 0
+    decision_changes: int = 0
     refused: int = 0
     less: int = 0
     allowed: int = 0

@@ -43,8 +43,8 @@ from hilum.foundation.standards.smart.scopes import (
 )
 from hilum.operations.dry_runs.models import (
     BY_SCOPES,
+    DecisionChange,
     Effect,
-    Flip,
     LimitChange,
     Loss,
     NarrowedUse,
@@ -268,7 +268,7 @@ def _limits(cell: Cell | None) -> Mapping[str, str]:
 def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | None:
     """Return how equal decisions would change when ``after`` is allowed instead of ``before``; None if they would not.
 
-    Both are what the client may be granted at that hospital by the present facts; what was lost for other reasons is no flip.
+    Both are what the client may be granted at that hospital by the present facts; what was lost for other reasons is no change.
     """
     if not decision.reason:
         kept, was = _kept(decision, after), _kept(decision, before)
@@ -316,10 +316,10 @@ def names_its_scopes(permit: DecisionCount | PermitCount) -> bool:
     return bool(_pieces_of(permit))
 
 
-def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
+def changed_decision(decision: DecisionCount, turn: Turn) -> DecisionChange:
     """Return the row of decisions that change."""
     verdict, scope = turn
-    return Flip(
+    return DecisionChange(
         decision.tenant,
         decision.app,
         decision.client,
@@ -334,12 +334,12 @@ def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
     )
 
 
-def refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
-    """Return how many requests some flips refuse, by hospital."""
+def refused_of(decision_changes: Iterable[DecisionChange]) -> Mapping[str, int]:
+    """Return how many requests some decision changes refuse, by hospital."""
     found: Counter[str] = Counter()
-    for flip in flips:
-        if flip.verdict is Verdict.REFUSED:
-            found[flip.tenant] += flip.number
+    for change in decision_changes:
+        if change.verdict is Verdict.REFUSED:
+            found[change.tenant] += change.number
     return found
 
 

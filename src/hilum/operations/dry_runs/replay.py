@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -42,8 +43,8 @@ from hilum.operations.dry_runs.models import (
     Calls,
     CertificationChange,
     Counted,
+    DecisionChange,
     Effect,
-    Flip,
     HospitalChange,
     InstallationChange,
     Kind,
@@ -63,8 +64,8 @@ from hilum.operations.dry_runs.models import (
 )
 from hilum.operations.dry_runs.policy import (
     agreement_loss,
+    changed_decision,
     difference,
-    flip_by,
     is_judged,
     is_limited,
     judged_by,
@@ -93,10 +94,10 @@ _NAMES = {kind: kind.value.encode() for kind in Kind}
 _ORDER = {
     kind: place
     for place, kind in enumerate(
-        (Kind.APP, Kind.CERTIFICATION, Kind.LAPSE, Kind.INSTALLATION, Kind.FLIP, Kind.HOSPITAL)
+        (Kind.APP, Kind.CERTIFICATION, Kind.LAPSE, Kind.INSTALLATION, Kind.DECISION_CHANGE, Kind.HOSPITAL)
     )
 }
-"""The order of kinds: of more rows than are stored the last ones are flips, of which there are the most."""
+"""The order of kinds: of more rows than are stored the last ones are decision_changes, of which there are the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +257,9 @@ class Replay:
             at = places.get(app, {})
             for facts in self._altered[app]:
                 here = {tenant: found for tenant, found in at.items() if works_at(facts, found)}
-                flips = self._flips(facts, here, of_client.get(facts.id, ()))
-                rows += self._about(facts, here, flips)
-                rows += flips
+                decision_changes = self._decision_changes(facts, here, of_client.get(facts.id, ()))
+                rows += self._about(facts, here, decision_changes)
+                rows += decision_changes
         return rows
 
     # --- what is altered -------------------------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class Replay:
         self,
         facts: ClientFacts,
         places: Mapping[TenantId, InstallationFacts],
-        flips: Iterable[Flip],
+        decision_changes: Iterable[DecisionChange],
     ) -> Iterator[Row]:
         effect = self._leading(facts)
         self.totals.apps += 1
@@ -293,7 +294,7 @@ class Replay:
         unproved = self.unproved.get(facts.app, ())
         wanting = missing_proofs(facts, effect, unproved, self.start.now) if unproved else None
         yield from self._listed(each for each in (ended, gap, wanting) if each is not None)
-        yield from self._places(facts, places, refused_of(flips))
+        yield from self._places(facts, places, refused_of(decision_changes))
 
     def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
         """Yield lapses, and count them."""
@@ -505,13 +506,13 @@ class Replay:
 
     # --- decisions -------------------------------------------------------------------------------------------------------------
 
-    def _flips(
+    def _decision_changes(
         self,
         facts: ClientFacts,
         places: Mapping[TenantId, InstallationFacts],
         decisions: Iterable[DecisionCount],
-    ) -> list[Flip]:
-        found: list[Flip] = []
+    ) -> list[DecisionChange]:
+        found: list[DecisionChange] = []
         turned: Counter[tuple[str, Verdict]] = Counter()
         here_at: dict[str, _Here] = {}
         # The outcome of a decision depends on its shape and on what is allowed there; both have few values.
@@ -533,14 +534,12 @@ class Replay:
             if turn is UNJUDGED:
                 unjudged += decision.number
             elif turn is not None:
-                found.append(flip_by(decision, turn))
+                found.append(changed_decision(decision, turn))
                 turned[decision.tenant, turn[0]] += decision.number
         self.totals.unjudged += unjudged
-        self.totals.flips += len(found)
+        self.totals.decision_changes += len(found)
         self._count(turned)
-        found.sort(
-            key=lambda flip: (flip.tenant, flip.verdict, flip.resource_type, flip.interaction, flip.scope)
-        )
+        found.sort(key=attrgetter("tenant", "verdict", "resource_type", "interaction", "scope"))
         return found
 
     def _count(self, turned: Mapping[tuple[str, Verdict], int]) -> None:

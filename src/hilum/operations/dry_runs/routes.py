@@ -73,7 +73,7 @@ class LimitShown(BaseModel):
     after: str
 
 
-class FlipShown(BaseModel):
+class DecisionChangeShown(BaseModel):
     """Equal decisions that would turn out differently: ``allow_to_refuse``, ``allow_to_less`` or ``refuse_to_allow``."""
 
     tenant: str
@@ -204,7 +204,7 @@ class HospitalShown(BaseModel):
 
 
 SHOWN: Mapping[Kind, tuple[type[BaseModel], str]] = {
-    Kind.FLIP: (FlipShown, "List the decisions that would turn out differently."),
+    Kind.DECISION_CHANGE: (DecisionChangeShown, "List the decisions that would turn out differently."),
     Kind.APP: (AppShown, "List the apps that the version would alter."),
     Kind.CERTIFICATION: (CertificationShown, "List the certifications of which less would be admitted."),
     Kind.LAPSE: (
@@ -390,7 +390,7 @@ def _rows(router: APIRouter, kit: Kit, kind: Kind) -> None:
     who = READERS if kind in service.FOR_HOSPITALS else STAFF
 
     @router.get(
-        f"/policies/dry-runs/{{run}}/{kind.value}",
+        f"/policies/dry-runs/{{run}}/{kind.value.replace('_', '-')}",
         response_model=Page[model],  # type: ignore[valid-type]
         name=f"list_dry_run_{kind.value}",
         description=summary,

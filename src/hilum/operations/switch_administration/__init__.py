@@ -1,4 +1,4 @@
-"""Switchboard: engages and releases kill switches and sets quotas after checking their targets; previews a stop and reports its effect.
+"""Kill-switch administration: engages and releases kill switches and sets quotas after checking their targets; previews a stop and reports its effect.
 
 Owns: the API of switches and quotas; the checks that a target exists and that both people who release a wide switch are eligible; the
 containment report and its verdict.

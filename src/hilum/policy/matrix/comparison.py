@@ -24,9 +24,9 @@ from hilum.policy.matrix.models import (
     Change,
     Fault,
     LaneStep,
+    PrivilegeIncrease,
+    PrivilegeIncreaseSeverity,
     Tier,
-    Widening,
-    WideningSeverity,
 )
 from hilum.policy.matrix.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policy.matrix.products import products_widened
@@ -59,7 +59,7 @@ def _by_name(value: Any) -> dict[str, Any]:
     return {each["name"]: each for each in value}
 
 
-def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+def privilege_increases(before: Book, after: Book) -> tuple[PrivilegeIncrease, ...]:
     """List everything that ``after`` allows and ``before`` does not, most severe first; kept for the two digests.
 
     Empty: no app can do or keep anything under it that it could not before. It errs on the side of listing: a tier that falls is listed
@@ -71,7 +71,7 @@ def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     key = before.digest, after.digest
     found = _kept.get(key)
     if found is None:
-        found = _widenings(before, after)
+        found = _privilege_increases(before, after)
         if all(key):
             # A copy of the keys: other threads may compare concurrently.
             for oldest in list(_kept)[: max(0, len(_kept) - PAIRS_BOUND + 1)]:
@@ -80,10 +80,10 @@ def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     return found
 
 
-_kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
+_kept: dict[tuple[str, str], tuple[PrivilegeIncrease, ...]] = {}
 
 
-def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+def _privilege_increases(before: Book, after: Book) -> tuple[PrivilegeIncrease, ...]:
     """Compare what is enforced in the end, and what is enforced while ``after`` still observes (C209)."""
     found = _compared(before, after)
     cells = _cells_begun(before, after)
@@ -159,12 +159,12 @@ def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
     return Fault("", "observed_mixed", sentence)
 
 
-def _allowed(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
+def _allowed(old: Cell, new: Cell, tier: Tier) -> Iterator[PrivilegeIncrease]:
     yield from _scopes_added(old, new, tier)
     yield from _loosened(old, new)
 
 
-def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
+def _compared(before: Book, after: Book) -> tuple[PrivilegeIncrease, ...]:
     comparison = TierChanges(before, after)
     falls, rises = comparison.found()
     found = [
@@ -180,22 +180,22 @@ def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
     return most_severe_first(found)
 
 
-def most_severe_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
-    """Return each widening once, the most severe first."""
+def most_severe_first(found: Iterable[PrivilegeIncrease]) -> tuple[PrivilegeIncrease, ...]:
+    """Return each privilege increase once, the most severe first."""
     return tuple(
         sorted(dict.fromkeys(found), key=lambda each: (each.severity, -each.weight, each.path, each.sentence))
     )
 
 
-def digest_of(found: Iterable[Widening]) -> str:
-    """Return the digest of a list of widenings: an approval covers exactly these."""
+def digest_of(found: Iterable[PrivilegeIncrease]) -> str:
+    """Return the digest of a list of privilege_increases: an approval covers exactly these."""
     return hashlib.sha256(canonical({"allows": [[each.path, each.sentence] for each in found]})).hexdigest()
 
 
 # --- tiers ---------------------------------------------------------------------------------------------------------------------
 
 
-def _fallen(fall: TierFall, comparison: TierChanges) -> Widening:
+def _fallen(fall: TierFall, comparison: TierChanges) -> PrivilegeIncrease:
     names = ", ".join(fall.categories)
     path = ", ".join(f"tier_rules.{rule}" for rule in fall.rules)
     sentence = (
@@ -203,22 +203,26 @@ def _fallen(fall: TierFall, comparison: TierChanges) -> Widening:
         f" looser, in {names}."
     )
     where = path or ", ".join(f"categories.{name}.floor" for name in fall.categories)
-    return Widening(where, sentence, WideningSeverity.TIER, _weight(fall.scopes, fall.was))
+    return PrivilegeIncrease(where, sentence, PrivilegeIncreaseSeverity.TIER, _weight(fall.scopes, fall.was))
 
 
-def _risen(rise: TierRise, before: Book, after: Book, comparison: TierChanges) -> Iterator[Widening]:
+def _risen(rise: TierRise, before: Book, after: Book, comparison: TierChanges) -> Iterator[PrivilegeIncrease]:
     """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
     path = f"categories.{rise.category}"
     old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
     if rise.gained:
         sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
-        yield Widening(path, sentence, WideningSeverity.ACCESS, _weight(rise.gained, rise.now))
+        yield PrivilegeIncrease(
+            path, sentence, PrivilegeIncreaseSeverity.ACCESS, _weight(rise.gained, rise.now)
+        )
     # An app that acts at any tier between comes along if one of its scopes rises.
     for tier in TIERS[rise.was.rank : rise.now.rank]:
         below = old.cells.get(tier)
         for each in () if below is None else _loosened(below, above):
             sentence = f"{each.sentence} For apps that rise from {tier} to {rise.now}."
-            yield Widening(f"{path}.cells.{rise.now}.{each.path}", sentence, each.severity, each.weight)
+            yield PrivilegeIncrease(
+                f"{path}.cells.{rise.now}.{each.path}", sentence, each.severity, each.weight
+            )
 
 
 def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
@@ -256,24 +260,26 @@ def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
 # --- cells ---------------------------------------------------------------------------------------------------------------------
 
 
-def _category_widened(old: Category | None, new: Category) -> Iterator[Widening]:
+def _category_widened(old: Category | None, new: Category) -> Iterator[PrivilegeIncrease]:
     path = f"categories.{new.name}"
     if old is None:
-        yield Widening(path, f"The category {new.name} is new.", WideningSeverity.ACCESS)
+        yield PrivilegeIncrease(path, f"The category {new.name} is new.", PrivilegeIncreaseSeverity.ACCESS)
     elif new.open and not old.open:
-        yield Widening(f"{path}.open", "New apps may be registered in it.", WideningSeverity.ACCESS)
+        yield PrivilegeIncrease(
+            f"{path}.open", "New apps may be registered in it.", PrivilegeIncreaseSeverity.ACCESS
+        )
     for tier in TIERS:
         above, below = new.cells.get(tier), None if old is None else old.cells.get(tier)
         where = f"{path}.cells.{tier}"
         if above is None:
             continue
         if below is None:
-            yield Widening(
-                where, _new_cell(tier, above), WideningSeverity.ACCESS, _weight(listed(above), tier)
+            yield PrivilegeIncrease(
+                where, _new_cell(tier, above), PrivilegeIncreaseSeverity.ACCESS, _weight(listed(above), tier)
             )
             continue
         for each in (*_scopes_added(below, above, tier), *_loosened(below, above)):
-            yield Widening(f"{where}.{each.path}", each.sentence, each.severity, each.weight)
+            yield PrivilegeIncrease(f"{where}.{each.path}", each.sentence, each.severity, each.weight)
 
 
 def _new_cell(tier: Tier, cell: Cell) -> str:
@@ -284,7 +290,7 @@ def _new_cell(tier: Tier, cell: Cell) -> str:
     )
 
 
-def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
+def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[PrivilegeIncrease]:
     for name in ("scopes", "session_scopes"):
         before = index_of(parse_stored(getattr(old, name)))
         more = [
@@ -294,48 +300,52 @@ def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
         ]
         if more:
             sentence = f"Also allows {', '.join(map(smart.render, more))}."
-            yield Widening(name, sentence, WideningSeverity.ACCESS, _weight(more, tier))
+            yield PrivilegeIncrease(name, sentence, PrivilegeIncreaseSeverity.ACCESS, _weight(more, tier))
 
 
-def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
+def _loosened(old: Cell, new: Cell) -> Iterator[PrivilegeIncrease]:
     """Yield the requirements and limits, except scopes, that are looser in a cell than in another one."""
     for name in SETS_THAT_ALLOW:
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
-            yield Widening(name, f"Also allows {', '.join(more)}.", WideningSeverity.PROOF)
+            yield PrivilegeIncrease(name, f"Also allows {', '.join(more)}.", PrivilegeIncreaseSeverity.PROOF)
     for name in SETS_THAT_REQUIRE:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
-            yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
+            yield PrivilegeIncrease(
+                name, f"No longer requires {', '.join(less)}.", PrivilegeIncreaseSeverity.PROOF
+            )
     if new.review.automatic and not old.review.automatic:
         sentence = "What passes every check is certified without a person."
-        yield Widening("review.automatic", sentence, WideningSeverity.PROOF)
+        yield PrivilegeIncrease("review.automatic", sentence, PrivilegeIncreaseSeverity.PROOF)
     for name, limit in LIMITS.items():
         if limit.measure(new) > limit.measure(old):
-            yield Widening(
-                name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", WideningSeverity.LIMIT
+            yield PrivilegeIncrease(
+                name,
+                f"Is looser: {limit.text(new)} instead of {limit.text(old)}.",
+                PrivilegeIncreaseSeverity.LIMIT,
             )
 
 
 # --- the way to change books, and what regulation protects -------------------------------------------------------------------------
 
 
-def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
+def _process_loosened(before: Book, after: Book) -> Iterator[PrivilegeIncrease]:
     if after.exceptions.longest > before.exceptions.longest:
         sentence = f"Exceptions may last {duration_text(after.exceptions.longest)}."
-        yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
+        yield PrivilegeIncrease("exceptions.longest", sentence, PrivilegeIncreaseSeverity.TIER)
     for requirement in sorted(after.exceptions.waivable - before.exceptions.waivable):
         sentence = f"{requirement} may be waived for an app."
-        yield Widening("exceptions.waivable", sentence, WideningSeverity.PROOF)
+        yield PrivilegeIncrease("exceptions.waivable", sentence, PrivilegeIncreaseSeverity.PROOF)
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:
             sentence = f"The rules of {pack.jurisdiction} are removed or changed."
-            yield Widening(f"packs.{pack.name}", sentence, WideningSeverity.PROOF)
+            yield PrivilegeIncrease(f"packs.{pack.name}", sentence, PrivilegeIncreaseSeverity.PROOF)
     steps = {step.name: step for step in after.regulated_lane}
     for step in before.regulated_lane:
         for sentence in _lane_loosened(step, steps.get(step.name)):
-            yield Widening(f"regulated_lane.{step.name}", sentence, WideningSeverity.PROOF)
+            yield PrivilegeIncrease(f"regulated_lane.{step.name}", sentence, PrivilegeIncreaseSeverity.PROOF)
 
 
 def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:

@@ -8,7 +8,15 @@ from typing import Any
 
 from hilum.policy.matrix.fields import duration_text
 from hilum.policy.matrix.limit_models import ESCALATION_DAYS, FIX_DAYS, SERVICE, Criteria, within
-from hilum.policy.matrix.models import Book, Cell, Expiry, Fault, TrafficClass, Widening, WideningSeverity
+from hilum.policy.matrix.models import (
+    Book,
+    Cell,
+    Expiry,
+    Fault,
+    PrivilegeIncrease,
+    PrivilegeIncreaseSeverity,
+    TrafficClass,
+)
 
 LONGEST = timedelta.max
 """Represents a missing limit in comparisons."""
@@ -132,12 +140,12 @@ def strictest_criteria(found: Iterable[Criteria]) -> Criteria:
     return Criteria(*map(min, zip(*map(astuple, found), strict=True)))
 
 
-def shares_widened(before: Book, after: Book) -> Iterator[Widening]:
+def shares_widened(before: Book, after: Book) -> Iterator[PrivilegeIncrease]:
     """Yield the traffic classes that may hold more of the places at a FHIR server than before (C133)."""
     for each, old, new in zip(_CLASSES, before.shares, after.shares, strict=True):
         if new > old:
             sentence = f"Apps of this class and below may hold {new} % of the places at a FHIR server instead of {old} %."
-            yield Widening(f"traffic.{each}", sentence, WideningSeverity.LIMIT)
+            yield PrivilegeIncrease(f"traffic.{each}", sentence, PrivilegeIncreaseSeverity.LIMIT)
 
 
 def share_sentence(book: Book, traffic: TrafficClass) -> str:

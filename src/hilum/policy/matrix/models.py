@@ -560,8 +560,8 @@ class Admission:
     withheld: tuple[Withheld, ...] = field(default=())
 
 
-class WideningSeverity(IntEnum):
-    """The order in which widenings are shown to approvers, most severe first."""
+class PrivilegeIncreaseSeverity(IntEnum):
+    """The order in which privilege increases are shown to approvers, most severe first."""
 
     ACCESS = 0
     """Scopes, cells and categories."""
@@ -574,12 +574,12 @@ class WideningSeverity(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Widening:
+class PrivilegeIncrease:
     """Something that one book newly allows: its path and a sentence. A greater weight is more severe within its severity class."""
 
     path: str
     sentence: str
-    severity: WideningSeverity = field(default=WideningSeverity.ACCESS, compare=False)
+    severity: PrivilegeIncreaseSeverity = field(default=PrivilegeIncreaseSeverity.ACCESS, compare=False)
     weight: int = field(default=0, compare=False)
 
 

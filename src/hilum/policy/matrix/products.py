@@ -21,7 +21,7 @@ from hilum.foundation.standards.smart.scopes import (
     render,
     types_of,
 )
-from hilum.policy.matrix.models import STAGES_BOUND, Book, Fault, Widening
+from hilum.policy.matrix.models import STAGES_BOUND, Book, Fault, PrivilegeIncrease
 from hilum.policy.matrix.product_models import NOTICE, ScopeProduct, ScopeStatus, Workflow
 
 SHOWN = 3
@@ -243,14 +243,16 @@ def _lasting(book: Book, until: date) -> Coverage:
     return Coverage(text for each in kept for text in each.covers)
 
 
-def products_widened(before: Book, after: Book) -> Iterator[Widening]:
+def products_widened(before: Book, after: Book) -> Iterator[PrivilegeIncrease]:
     """List the scopes that are in force longer than before, and what workflows also expand into (C210)."""
     lasting = cache(partial(_lasting, before))
     for product in (each for each in after.products.values() if each.in_force):
         until = product.sunset or date.max
         longer = [render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)]
         if longer:
-            yield Widening(f"scopes.{product.name}", f"In force, or in force longer: {', '.join(longer)}.")
+            yield PrivilegeIncrease(
+                f"scopes.{product.name}", f"In force, or in force longer: {', '.join(longer)}."
+            )
     for name, workflow in after.workflows.items():
         old = before.workflows.get(name)
         # A new workflow widens no earlier one.
@@ -259,7 +261,7 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
         expanded = Coverage(old.scopes)
         more = [render(scope) for scope in parse_stored(workflow.scopes) if not expanded.covers(scope)]
         if more:
-            yield Widening(f"workflows.{name}.scopes", f"Also expands into {', '.join(more)}.")
+            yield PrivilegeIncrease(f"workflows.{name}.scopes", f"Also expands into {', '.join(more)}.")
 
 
 def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:

@@ -8,15 +8,15 @@ from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.kernel.limits import too_many
 from hilum.identity.people.models import StaffRole, Tenant
-from hilum.policy.matrix.comparison import most_severe_first, widenings
+from hilum.policy.matrix.comparison import most_severe_first, privilege_increases
 from hilum.policy.matrix.models import (
     TAKE_BACK_WITHIN,
     Application,
     ApplyOrder,
     Book,
     CurrentVersions,
+    PrivilegeIncrease,
     TakeBack,
-    Widening,
 )
 
 
@@ -82,11 +82,13 @@ def in_force_after(order: ApplyOrder, now_in_force: CurrentVersions) -> frozense
 
 def new_access(
     books: Mapping[int, Book], order: ApplyOrder, now_in_force: CurrentVersions
-) -> tuple[Widening, ...]:
+) -> tuple[PrivilegeIncrease, ...]:
     """Return what an order allows anywhere that is not allowed there now. Empty: one person may do it (C210)."""
     after = books[order.version]
     replaced = sorted(replaced_by(order, now_in_force))
-    return most_severe_first(each for number in replaced for each in widenings(books[number], after))
+    return most_severe_first(
+        each for number in replaced for each in privilege_increases(books[number], after)
+    )
 
 
 def first_at(

@@ -129,7 +129,7 @@ class ChangeShown(Shown):
     after: Any
 
 
-class WideningShown(Shown):
+class PrivilegeIncreaseShown(Shown):
     path: str
     sentence: str
 
@@ -168,7 +168,7 @@ class ComparisonShown(BaseModel):
     """What differs, and what the second version allows that the first does not. If that is empty, one person may put it in force."""
 
     changes: tuple[ChangeShown, ...]
-    widenings: tuple[WideningShown, ...]
+    privilege_increases: tuple[PrivilegeIncreaseShown, ...]
 
 
 class CompareQuery(Strict):
@@ -324,7 +324,7 @@ def _versions(router: APIRouter, kit: Kit) -> None:
         changed, wider = await run_read(kit, request, verb)
         return ComparisonShown(
             changes=tuple(map(ChangeShown.model_validate, changed)),
-            widenings=tuple(map(WideningShown.model_validate, wider)),
+            privilege_increases=tuple(map(PrivilegeIncreaseShown.model_validate, wider)),
         )
 
 

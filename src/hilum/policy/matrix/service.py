@@ -23,7 +23,7 @@ from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.identity.people import service as identity
 from hilum.policy.matrix import chain, first_hospitals, jurisdictions, loading, rollout, store, verification
 from hilum.policy.matrix.admission import admit
-from hilum.policy.matrix.comparison import changes, digest_of, observe_faults, widenings
+from hilum.policy.matrix.comparison import changes, digest_of, observe_faults, privilege_increases
 from hilum.policy.matrix.current_books import asked_of, books_asked_of, current, facts, raise_of, waived_for
 from hilum.policy.matrix.document import canonical, read_book, render
 from hilum.policy.matrix.dry_runs import (
@@ -67,9 +67,9 @@ from hilum.policy.matrix.models import (
     CurrentVersions,
     DryRun,
     Fault,
+    PrivilegeIncrease,
     Verified,
     Version,
-    Widening,
 )
 from hilum.policy.matrix.product_models import ScopeProduct
 from hilum.policy.matrix.products import custom_finding, notice_faults
@@ -103,6 +103,7 @@ __all__ = [
     "may_read",
     "needs_hospitals_first",
     "next_dry_run",
+    "privilege_increases",
     "raise_of",
     "read_book",
     "render",
@@ -111,7 +112,6 @@ __all__ = [
     "succession",
     "take_back",
     "waived_for",
-    "widenings",
 ]
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"
@@ -205,7 +205,9 @@ def list_versions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Version]:
     return store.list_versions(ctx.tx, page)
 
 
-def compare(ctx: Context, before: int, after: int) -> tuple[tuple[Change, ...], tuple[Widening, ...]]:
+def compare(
+    ctx: Context, before: int, after: int
+) -> tuple[tuple[Change, ...], tuple[PrivilegeIncrease, ...]]:
     """Return what differs between two versions, and what the second allows that the first does not (C210).
 
     A tenant's administrator compares what is in force everywhere and at their own tenant. Raises NotPermitted, NotFound, Unavailable.
@@ -217,7 +219,7 @@ def compare(ctx: Context, before: int, after: int) -> tuple[tuple[Change, ...], 
             detail = "You may compare the versions that are in force everywhere and at your hospital."
             raise _refusal(ctx, "policies.version.compare", "not_permitted", detail)
     old, new = get_version(ctx, before)[1], get_version(ctx, after)[1]
-    return changes(old, new), widenings(old, new)
+    return changes(old, new), privilege_increases(old, new)
 
 
 def admission_of(ctx: Context, applicant: Applicant, *, tenant: str | None, version: int | None) -> Admission:
@@ -343,7 +345,7 @@ def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
     return Asked(identity.ask(ctx, act))
 
 
-def _shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
+def _shown(new: tuple[PrivilegeIncrease, ...], run: DryRun | None) -> dict[str, Any]:
     """Return what the second person sees: all that is newly allowed with its digest, and the dry run with that of its result."""
     return {
         "allows": [f"{each.path}: {each.sentence}" for each in new],
@@ -357,7 +359,7 @@ def _named(run: DryRun | None) -> dict[str, str]:
     return {} if run is None else {"id": run.id, "digest": run.digest}
 
 
-def _dry_run_for(ctx: Context, order: ApplyOrder, new: tuple[Widening, ...]) -> DryRun | None:
+def _dry_run_for(ctx: Context, order: ApplyOrder, new: tuple[PrivilegeIncrease, ...]) -> DryRun | None:
     """Return the dry run by which an order is carried out; None for an emergency that narrows, and where there can be none.
 
     Raises Conflict.
@@ -405,7 +407,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     new = _judged(as_asker, order)
     run = _dry_run_for(as_asker, order, new)
     if any(act.order.get(name) != value for name, value in _shown(new, run).items()):
-        detail = "The widenings or the dry run have changed since this was requested. Refuse this, and request it again."
+        detail = "The privilege increases or the dry run have changed since this was requested. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
     return CarriedOut(str(order.version))
@@ -416,7 +418,7 @@ def _before(ctx: Context) -> dict[str, Any]:
     return {"application": found.last, "everywhere": found.everywhere}
 
 
-def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
+def _judged(ctx: Context, order: ApplyOrder) -> tuple[PrivilegeIncrease, ...]:
     """Check an order, and return what it newly allows."""
     _require_valid(ctx, order)
     found = loading.applied(ctx)
@@ -472,10 +474,10 @@ def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[i
     return {number: loading.book_in_force(ctx, number, found) for number in numbers}
 
 
-def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
+def _unread(order: ApplyOrder, error: Unavailable) -> PrivilegeIncrease:
     """Return what is treated as new where nobody can tell what was allowed: everything. It takes two people, and no hospital first: nothing works."""
     sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} is treated as new."
-    return Widening(UNREAD, sentence)
+    return PrivilegeIncrease(UNREAD, sentence)
 
 
 def _applied(

@@ -38,8 +38,8 @@ class SlotLimits:
 READS = SlotLimits(total=40, actor=2, tenant=2, tenants=24)
 # A report may count a million records.
 REPORTS = SlotLimits(total=4, actor=1, tenant=1, tenants=2)
-# Apart from the audit's own: patients who read their access histories must not keep a hospital from reading its audit.
-HISTORIES = SlotLimits(total=16, actor=1, tenant=6, tenants=16)
+# Apart from the audit's own: patients who read their access history must not keep a hospital from reading its audit.
+DISCLOSURES = SlotLimits(total=16, actor=1, tenant=6, tenants=16)
 # Apart from the API's: who looks at pages must not be kept out by programs that read all day.
 CONSOLES = SlotLimits(total=24, actor=2, tenant=4, tenants=16)
 # Apart from all others: vendors must not keep hospitals and staff from reading.

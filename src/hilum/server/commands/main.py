@@ -29,7 +29,7 @@ MODULES = {
     "evidence": "surfaces.cli.evidence",
     "explain": "server.commands.switches",
     "facility": "surfaces.cli.facilities",
-    "history": "surfaces.cli.histories",
+    "history": "surfaces.cli.disclosures",
     "finding": "surfaces.cli.app_findings",
     "hold": "surfaces.cli.holds",
     "idp": "surfaces.cli.identity_providers",

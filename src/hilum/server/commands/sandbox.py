@@ -119,7 +119,7 @@ def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
 
     _defaults(int(os.environ.get("PORT", "8000")), int(os.environ.get("SANDBOX_PORT", "8001")))
     found = host.read_settings()
-    require_wallet(found)
+    require_credentials_file(found)
     tenant = host.read(lambda ctx: identity.find_tenant(ctx, TenantId(hospital)))
     try:
         if tenant is None or not tenant.sandbox or tenant.upstream.kind is not UpstreamKind.EMBEDDED:
@@ -207,7 +207,7 @@ def prepare(found: Settings) -> None:
             plan.carry_out(found, progress=lambda share: bar.update(max(0, int(share * 100) - bar.pos)))
     except HilumError as error:
         refuse(error)
-    require_wallet(found)
+    require_credentials_file(found)
     with click.progressbar(
         length=100, label="templates of snapshots", show_eta=False, file=sys.stderr
     ) as bar:
@@ -222,16 +222,16 @@ def prepare(found: Settings) -> None:
         uow.close()
 
 
-def require_wallet(found: Settings) -> None:
+def require_credentials_file(found: Settings) -> None:
     """Exit 1 if this sandbox's files are not on this node, or if it is open to strangers but has the published passwords."""
     require_ehr()
-    from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+    from hilum_ehr.sandbox.credentials import FILE_NAME, CredentialsFile
 
     if (found.data_dir / FILE_NAME).is_file():
         try:
-            # The wallet says for whom the passwords were drawn;
+            # The credentials file says for whom the passwords were drawn;
             # the mode of this process may have changed since.
-            seeded_for_strangers = Wallet.load(found.data_dir / FILE_NAME).public
+            seeded_for_strangers = CredentialsFile.load(found.data_dir / FILE_NAME).public
         except HilumError as error:
             refuse(error)
         if found.sandbox_public and not seeded_for_strangers:

@@ -17,7 +17,7 @@ from hilum.identity.people.models import FIRST_ADMINISTRATORS, NewPerson, Person
 from hilum.identity.signin import policy as signin_policy
 from hilum.identity.signin import service as signin
 from hilum.server.commands import host, preflight
-from hilum.server.commands.sandbox import require_wallet
+from hilum.server.commands.sandbox import require_credentials_file
 from hilum.surfaces.cli.api import base_url
 from hilum.surfaces.cli.output import as_json, refuse
 
@@ -125,7 +125,7 @@ def serve(part: str, under: int) -> None:
     if part != "sandbox":
         preflight.require_fit(found)
     if found.is_sandbox and part in {"all", "sandbox"}:
-        require_wallet(found)
+        require_credentials_file(found)
     # A child ends with its supervisor, even if that is killed and cannot tell it.
     if under:
         end_with(under)

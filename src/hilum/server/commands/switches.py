@@ -96,11 +96,11 @@ def engage(
     if not reason:
         raise click.UsageError("Missing option '--reason': why this is stopped.")
     if local:
-        from hilum.operations.switch_administration import service as switchboard
+        from hilum.operations.switch_administration import service as switch_administration
 
-        # Through the switchboard like the API, so that a mistyped target is refused here too.
+        # Through switch administration like the API, so that a mistyped target is refused here too.
         order = EngageOrder(Target(TargetKind(kind), key), Mode(mode), reason, expires_at)
-        engaged = host.write(lambda ctx: switchboard.engage(ctx, order))
+        engaged = host.write(lambda ctx: switch_administration.engage(ctx, order))
         _show_here(engaged, json_=json_)
         return
     body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
@@ -231,9 +231,9 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
       hilum switch release sw_01h... --local
     """
     if local:
-        from hilum.operations.switch_administration import service as switchboard
+        from hilum.operations.switch_administration import service as switch_administration
 
-        released = host.write(lambda ctx: switchboard.release(ctx, switch_id))
+        released = host.write(lambda ctx: switch_administration.release(ctx, switch_id))
         _show_here(released, json_=json_)
         return
     found = api.call("POST", f"/switches/{api.segment(switch_id)}/release")
@@ -295,13 +295,13 @@ def verify_report(file: BinaryIO) -> None:
     Example:
       hilum switch verify-report containment.json
     """
-    from hilum.operations.switch_administration import service as switchboard
+    from hilum.operations.switch_administration import service as switch_administration
 
     try:
         found = orjson.loads(file.read())
     except orjson.JSONDecodeError:
         found = None
-    genuine = isinstance(found, dict) and host.read(lambda ctx: switchboard.is_signed(ctx, found))
+    genuine = isinstance(found, dict) and host.read(lambda ctx: switch_administration.is_signed(ctx, found))
     click.secho("genuine" if genuine else "NOT GENUINE", fg="green" if genuine else "red", bold=True)
     sys.exit(0 if genuine else REFUSED)
 

@@ -36,7 +36,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until", "served_until"),
     Kind.LAPSE: ("what", "app", "tenant", "which", "number", "before", "until"),
     Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended", "refused"),
-    Kind.FLIP: (
+    Kind.DECISION_CHANGE: (
         "tenant",
         "app",
         "verdict",
@@ -172,7 +172,7 @@ def _show_limits(rows: Iterable[Mapping[str, Any]]) -> None:
 
 def _rows(run: Mapping[str, Any], kind: Kind, tenant: str, app: str) -> list[dict[str, Any]] | None:
     """Return the rows of a kind; None if the caller may not see them."""
-    path = f"/policies/dry-runs/{api.segment(run['id'])}/{kind.value}"
+    path = f"/policies/dry-runs/{api.segment(run['id'])}/{kind.value.replace('_', '-')}"
     if api.readable(f"{path}?limit=1") is None:
         return None
     return api.every(path, tenant=tenant, app=app)

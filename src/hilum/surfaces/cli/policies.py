@@ -8,7 +8,7 @@ import click
 import orjson
 
 from hilum.foundation.kernel.errors import NotFound
-from hilum.policy.matrix.comparison import changes, widenings
+from hilum.policy.matrix.comparison import changes, privilege_increases
 from hilum.policy.matrix.document import read_book
 from hilum.policy.matrix.models import Book, ClientAuthentication, Fault
 from hilum.policy.matrix.shipped import shipped_book
@@ -204,11 +204,11 @@ def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
       hilum policy diff shipped book.toml --check
     """
     old, new = _book(before), _book(after)
-    changed, wider = changes(old, new), widenings(old, new)
+    changed, wider = changes(old, new), privilege_increases(old, new)
     if json_:
         rows = [{"path": each.path, "before": each.before, "after": each.after} for each in changed]
         allows = [{"path": each.path, "sentence": each.sentence} for each in wider]
-        as_json({"changes": rows, "widenings": allows})
+        as_json({"changes": rows, "privilege_increases": allows})
     else:
         for each in changed:
             click.echo(f"{each.path}: {said_of(each.before, each.after)}")

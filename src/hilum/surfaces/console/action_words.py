@@ -19,7 +19,7 @@ OPENINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What an app, or an EHR for it, asks for before it asks for records, by the event of its refusal."""
-_READING = "audit.access.list audit.event.list audit.request.explain audit.stream consent.authorization.list histories.access.list"
+_READING = "audit.access.list audit.event.list audit.request.explain audit.stream consent.authorization.list disclosures.access.list"
 _BOOKS_READ = "identity.person.list policies.version.compare policies.version.read policies.version.validate"
 _SIGN_IN = "factors.code.use federation.session signin.session.begin signin.session.confirm signin.session.end signin.step.begin"
 ROUTINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -128,7 +128,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "federation.session.begin": "signed in through an identity provider",
         "federation.session.end": "was signed out by an identity provider",
         "gateway.switch.enforced": "began to refuse",
-        "histories.access.list": "read the access history of a record",
+        "disclosures.access.list": "read the access history of a record",
         "identity.facility.add": "added a facility",
         "identity.facility.remove": "removed a facility",
         "identity.person.add": "added a person",

@@ -18,7 +18,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.signin import service as signin
 from hilum.identity.signin.models import Stopped
 from hilum.identity.signin.policy import actor_of_session, wants_touch
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.surfaces.console.models import SignInFirst, Visitor
 
 _ID = re.compile(r"\b(?:app|ven|per|ver)_[0-9a-z]{4,40}\b")
@@ -40,7 +40,7 @@ def count_waiting(ctx: Context, acts: Acts) -> int:
     actor = ctx.actor
     if not may_decide(actor, actor.tenant or TenantId(actor.vendor or "") or None):
         return 0
-    releases = switchboard.list_asked(ctx) if actor.is_platform else []
+    releases = switch_administration.list_asked(ctx) if actor.is_platform else []
     return len(approvals.list_for_actor(ctx, acts=acts)) + sum(mine for _, mine in releases)
 
 

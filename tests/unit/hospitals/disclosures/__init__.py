@@ -1,1 +1,1 @@
-"""Tests of access histories."""
+"""Tests of access history."""

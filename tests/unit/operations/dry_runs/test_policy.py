@@ -18,12 +18,12 @@ from hilum.foundation.standards.fhir.requests import FhirRequest, parse
 from hilum.foundation.standards.smart.scopes import narrow
 from hilum.gateway.enforcement import policy as gateway
 from hilum.gateway.enforcement.models import GatewayRequest, Permit
-from hilum.operations.dry_runs.models import Flip, Loss, Verdict
+from hilum.operations.dry_runs.models import DecisionChange, Loss, Verdict
 from hilum.operations.dry_runs.policy import (
     agreement_loss,
     as_judged,
+    changed_decision,
     effect_of,
-    flip_by,
     is_judged,
     is_live,
     launch_fault,
@@ -63,13 +63,15 @@ def shape_of(decision: DecisionCount) -> DecisionShape:
     return DecisionShape(*(getattr(decision, name) for name in DecisionShape._fields))
 
 
-def flip(decision: DecisionCount, before: str, after: str) -> Flip | None:
+def change(decision: DecisionCount, before: str, after: str) -> DecisionChange | None:
     return flip_between(decision, tuple(before.split()), tuple(after.split()))
 
 
-def flip_between(decision: DecisionCount, before: tuple[str, ...], after: tuple[str, ...]) -> Flip | None:
+def flip_between(
+    decision: DecisionCount, before: tuple[str, ...], after: tuple[str, ...]
+) -> DecisionChange | None:
     turn = turn_of(decision, before, after)
-    return None if turn is None else flip_by(decision, turn)
+    return None if turn is None else changed_decision(decision, turn)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,10 @@ def flip_between(decision: DecisionCount, before: tuple[str, ...], after: tuple[
         (decided("fhirUser", "Practitioner"), "openid", Verdict.REFUSED),
     ],
 )
-def test_a_permit_flips_when_the_scopes_that_gave_it_are_withheld(
+def test_a_permit_changes_when_the_scopes_that_gave_it_are_withheld(
     decision: DecisionCount, after: str, verdict: Verdict | None
 ) -> None:
-    found = flip(decision, "openid fhirUser patient/*.cruds user/*.cruds", after)
+    found = change(decision, "openid fhirUser patient/*.cruds user/*.cruds", after)
 
     assert (found and found.verdict) == verdict
     if found is not None:
@@ -123,10 +125,10 @@ def test_a_permit_flips_when_the_scopes_that_gave_it_are_withheld(
         ("quota_exceeded", "", "patient/Observation.rs", None),
     ],
 )
-def test_a_refusal_flips_when_it_was_for_scopes_and_new_ones_reach_the_type(
+def test_a_refusal_changes_when_it_was_for_scopes_and_new_ones_reach_the_type(
     reason: str, before: str, after: str, new: str | None
 ) -> None:
-    found = flip(decided("", reason=reason), before, after)
+    found = change(decided("", reason=reason), before, after)
 
     assert (found and found.scope) == new
     assert found is None or found.verdict is Verdict.ALLOWED
@@ -134,9 +136,9 @@ def test_a_refusal_flips_when_it_was_for_scopes_and_new_ones_reach_the_type(
 
 def test_what_was_lost_otherwise_since_then_is_no_flip_of_the_version() -> None:
     """The hospital narrowed the app meanwhile: the version takes nothing that is still there."""
-    assert flip(decided("patient/Observation.rs"), "patient/Patient.rs", "openid") is None
-    assert flip(decided("patient/Observation.rs"), LAB, LAB) is None
-    found = flip(decided("patient/Observation.rs"), LAB, "openid")
+    assert change(decided("patient/Observation.rs"), "patient/Patient.rs", "openid") is None
+    assert change(decided("patient/Observation.rs"), LAB, LAB) is None
+    found = change(decided("patient/Observation.rs"), LAB, "openid")
     assert found is not None
     assert found.verdict is Verdict.REFUSED
 
@@ -148,7 +150,7 @@ def test_a_permit_without_its_scopes_on_record_cannot_be_judged(
     decision = decided(rule)
 
     assert not is_judged(decision)
-    assert flip(decision, "patient/*.cruds", "") is None
+    assert change(decision, "patient/*.cruds", "") is None
 
 
 TYPES = ("Patient", "Observation", "MedicationRequest", "Condition")
@@ -188,7 +190,7 @@ def under(applied: Book, client: ClientFacts) -> Any:
 def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     request: FhirRequest, registered: list[str], before: Book, after: Book
 ) -> None:
-    """No second decision: a decision that does not flip stays, a flip to refusal is refused, and nothing is allowed that was not foretold."""
+    """No second decision: a decision that does not change stays, a change to refusal is refused, and nothing is allowed that was not foretold."""
     client = replace(facts.CLIENT, scopes=tuple(registered))
     # What a token has that was issued under the earlier book.
     token = replace(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hilum.foundation.standards.smart.scopes import all_covered
 from hilum.policy.matrix import comparison
-from hilum.policy.matrix.comparison import changes, digest_of, widenings
+from hilum.policy.matrix.comparison import changes, digest_of, privilege_increases
 from hilum.policy.matrix.document import read_book
 from hilum.policy.matrix.models import (
     Applicant,
@@ -82,8 +82,8 @@ def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, An
     before = book(limited)
     after = book({f"{place}.lifetimes.{name}": value for name, value in (LIMITED | change).items()})
 
-    assert [each.path for each in widenings(before, after)] == [f"{place}.{path}"]
-    assert widenings(after, before) == ()
+    assert [each.path for each in privilege_increases(before, after)] == [f"{place}.{path}"]
+    assert privilege_increases(after, before) == ()
 
 
 def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> None:
@@ -91,8 +91,8 @@ def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> No
     place = "categories.unclassified.cells.high.dormant_ends"
     before, after = book({place: True}), book()
 
-    assert [each.path for each in widenings(before, after)] == [place]
-    assert widenings(after, before) == ()
+    assert [each.path for each in privilege_increases(before, after)] == [place]
+    assert privilege_increases(after, before) == ()
 
 
 @pytest.mark.parametrize(("change", "path"), WIDER)
@@ -101,24 +101,24 @@ def test_what_a_book_newly_allows_is_listed_and_the_way_back_is_not(
 ) -> None:
     before, after = _pair(change)
 
-    found = widenings(before, after)
+    found = privilege_increases(before, after)
 
     assert path in {each.path for each in found}
-    assert path not in {each.path for each in widenings(after, before)}
+    assert path not in {each.path for each in privilege_increases(after, before)}
 
 
 def test_a_floor_that_falls_is_listed() -> None:
     raised = book({"categories.scheduling.floor": "moderate"})
 
-    assert {each.path for each in widenings(raised, BOOK)} == {"categories.scheduling.floor"}
-    assert "falls from moderate to low" in widenings(raised, BOOK)[0].sentence
-    assert widenings(BOOK, raised) == ()
+    assert {each.path for each in privilege_increases(raised, BOOK)} == {"categories.scheduling.floor"}
+    assert "falls from moderate to low" in privilege_increases(raised, BOOK)[0].sentence
+    assert privilege_increases(BOOK, raised) == ()
 
 
 def test_any_change_of_the_rules_of_a_jurisdiction_is_listed() -> None:
     for days in (1, 30):
         changed = book({"packs.0.step_days": {"verify": days, "enable": 5}})
-        assert [each.path for each in widenings(BOOK, changed)] == ["packs.us-federal"]
+        assert [each.path for each in privilege_increases(BOOK, changed)] == ["packs.us-federal"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_any_change_of_what_a_step_of_the_regulated_lane_waits_for_is_listed(req
     """Less: apps pass that did not. More: what regulation protects depends on more."""
     changed = book({"regulated_lane.1.requires": requires})
 
-    assert [each.path for each in widenings(BOOK, changed)] == ["regulated_lane.enable"]
+    assert [each.path for each in privilege_increases(BOOK, changed)] == ["regulated_lane.enable"]
 
 
 def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
@@ -146,7 +146,7 @@ def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
 
 
 def test_the_same_book_allows_nothing_new() -> None:
-    assert widenings(BOOK, book()) == ()
+    assert privilege_increases(BOOK, book()) == ()
     assert changes(BOOK, book()) == ()
 
 
@@ -169,7 +169,7 @@ NARROWER: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", NARROWER)
 def test_what_only_narrows_or_describes_is_not_listed(change: dict[str, Any]) -> None:
-    assert widenings(BOOK, book(change)) == ()
+    assert privilege_increases(BOOK, book(change)) == ()
     assert changes(BOOK, book(change)) != ()
 
 
@@ -191,7 +191,7 @@ def test_a_tier_that_rises_into_a_cell_that_allows_more_is_listed() -> None:
         }
     )
 
-    found = {each.path for each in widenings(before, after)}
+    found = {each.path for each in privilege_increases(before, after)}
 
     assert {f"{moderate}", "categories.scheduling"} <= found
 
@@ -229,7 +229,7 @@ def test_a_granular_scope_that_rises_from_nothing_is_listed() -> None:
     app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), (), certified_tier=Tier.HIGH)
     assert (admit(before, app).scopes, admit(after, app).scopes) == ((), (LABORATORY,))
 
-    (found,) = widenings(before, after)
+    (found,) = privilege_increases(before, after)
 
     assert found.path == CATEGORY
     assert found.sentence.startswith(f"{LABORATORY}: of the moderate tier now")
@@ -252,8 +252,10 @@ def test_a_tier_that_rises_into_a_cell_with_looser_limits_is_listed(
     lists = {"scopes": ["patient/Observation.rs"], "workflows": ["appointments", "intake"]}
     before, after = _rising({"low": lists, "moderate": lists | above}, clients=["none"])
 
-    assert [each.path for each in widenings(before, after)] == [f"{CATEGORY}.cells.moderate.{field}"]
-    assert widenings(*_rising({"low": lists, "moderate": lists}, clients=["none"])) == ()
+    assert [each.path for each in privilege_increases(before, after)] == [
+        f"{CATEGORY}.cells.moderate.{field}"
+    ]
+    assert privilege_increases(*_rising({"low": lists, "moderate": lists}, clients=["none"])) == ()
 
 
 def test_a_cell_that_is_passed_on_the_way_up_counts_too() -> None:
@@ -266,7 +268,7 @@ def test_a_cell_that_is_passed_on_the_way_up_counts_too() -> None:
     }
     before, after = _rising(cells, "high", clients=["none"])
 
-    (found,) = (each for each in widenings(before, after) if CATEGORY in each.path)
+    (found,) = (each for each in privilege_increases(before, after) if CATEGORY in each.path)
 
     assert (found.path, found.sentence) == (
         f"{CATEGORY}.cells.high.quota.burst",
@@ -300,7 +302,7 @@ def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_
 
     gains = admit(before, app).scopes == () and admit(after, app).scopes == ("patient/Observation.rs",)
     assert gains == (len(names) == 2)
-    sentences = [each.sentence for each in widenings(before, after) if each.path == CATEGORY]
+    sentences = [each.sentence for each in privilege_increases(before, after) if each.path == CATEGORY]
     assert any(
         "of the high tier now, whose cell allows it; the moderate one did not" in each for each in sentences
     )
@@ -332,7 +334,7 @@ def test_all_that_is_new_is_listed_most_severe_first_and_falls_are_folded_by_rul
     }
     before, after = book(both), book(both | widened)
 
-    found = widenings(before, after)
+    found = privilege_increases(before, after)
 
     assert "system/*.cruds" in found[0].sentence
     (fall,) = (each for each in found if each.path == "tier_rules.writes-record")
@@ -349,7 +351,7 @@ def test_what_a_new_category_and_a_new_cell_allow_is_written_out() -> None:
         {"categories.games": {"title": "Games", "floor": "high", "open": True, "cells": {"high": cell}}}
     )
 
-    found = {each.path: each.sentence for each in widenings(BOOK, after)}
+    found = {each.path: each.sentence for each in privilege_increases(BOOK, after)}
 
     new = found["categories.games.cells.high"]
     assert all(each in new for each in ("system/*.cruds", LABORATORY, "private_key_jwt", "quota.burst 100"))
@@ -359,7 +361,7 @@ def test_what_a_new_category_and_a_new_cell_allow_is_written_out() -> None:
 def test_books_whose_rules_differ_in_words_only_are_not_compared_scope_by_scope() -> None:
     renamed = book({"tier_rules.0.name": "orders", "tier_rules.0.because": "it orders {type}"})
 
-    assert widenings(BOOK, renamed) == ()
+    assert privilege_increases(BOOK, renamed) == ()
     assert TierChanges(BOOK, renamed).found() == ((), ())
 
 
@@ -394,7 +396,7 @@ def test_a_comparison_is_made_once_for_two_digests() -> None:
     before, after = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
     again = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
 
-    assert widenings(before, after) is widenings(*again)
+    assert privilege_increases(before, after) is privilege_increases(*again)
 
 
 EDITS: list[tuple[str, Any]] = [
@@ -459,7 +461,7 @@ def test_whatever_any_app_gains_is_listed(
     assume(before is not None and after is not None)
     assert before is not None
     assert after is not None
-    listed = " ".join(f"{each.path} {each.sentence}" for each in widenings(before, after))
+    listed = " ".join(f"{each.path} {each.sentence}" for each in privilege_increases(before, after))
 
     for drawn, more, category in apps:
         app = replace(drawn, scopes=(*drawn.scopes, *more), category=category or drawn.category)
@@ -494,16 +496,16 @@ def _valid(edits: list[tuple[str, Any]]) -> Book | None:
 
 def test_comparisons_that_are_kept_are_bounded() -> None:
     for n in range(comparison.PAIRS_BOUND + 3):
-        widenings(BOOK, replace(BOOK, digest=f"kept-{n}"))
+        privilege_increases(BOOK, replace(BOOK, digest=f"kept-{n}"))
 
     assert len(comparison._kept) == comparison.PAIRS_BOUND
     assert (BOOK.digest, "kept-0") not in comparison._kept
     assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept
 
 
-def test_a_requirement_that_may_be_waived_is_a_widening_and_one_less_is_none() -> None:
+def test_a_requirement_that_may_be_waived_is_a_privilege_increase_and_one_less_is_none() -> None:
     """C207."""
     waivable = book({"exceptions.waivable": ["evidence.data_flow"]})
 
-    assert [each.path for each in widenings(BOOK, waivable)] == ["exceptions.waivable"]
-    assert widenings(waivable, BOOK) == ()
+    assert [each.path for each in privilege_increases(BOOK, waivable)] == ["exceptions.waivable"]
+    assert privilege_increases(waivable, BOOK) == ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.foundation.kernel.ids import TenantId
-from hilum.policy.matrix.comparison import observe_faults, widenings
+from hilum.policy.matrix.comparison import observe_faults, privilege_increases
 from hilum.policy.matrix.document import read_book, read_stored, render
 from hilum.policy.matrix.in_force import PolicyFacts, as_enforced, as_of
 from hilum.policy.matrix.models import Applicant, Book, ClientAuthentication, Tier
@@ -132,7 +132,7 @@ def test_of_a_mixed_cell_what_tightens_is_observed_if_it_is_named() -> None:
     one = observed(FASTER, limits=["quota.rate_per_s"])
 
     assert low(as_of(one, at(TODAY))).quota.rate_per_s == WAS.quota.rate_per_s
-    assert [each.path for each in widenings(shipped_book(), one)] == [f"{LOW}.quota.burst"]
+    assert [each.path for each in privilege_increases(shipped_book(), one)] == [f"{LOW}.quota.burst"]
 
 
 @pytest.mark.parametrize(
@@ -227,14 +227,14 @@ WIDENS: list[tuple[str, Pair]] = [
 @pytest.mark.parametrize("books", [row[1] for row in NARROWS], ids=[row[0] for row in NARROWS])
 def test_observing_a_tightening_takes_one_person(books: Pair) -> None:
     before, after = books()
-    assert widenings(before, after) == ()
+    assert privilege_increases(before, after) == ()
 
 
 @pytest.mark.parametrize("books", [row[1] for row in WIDENS], ids=[row[0] for row in WIDENS])
 def test_a_tightening_that_is_no_longer_or_later_enforced_takes_two_people(books: Pair) -> None:
     """C210: nobody puts an end off by publishing it again, alone."""
     before, after = books()
-    assert widenings(before, after)
+    assert privilege_increases(before, after)
 
 
 def test_a_cell_is_never_looser_before_its_day_than_what_it_was() -> None:
@@ -244,4 +244,4 @@ def test_a_cell_is_never_looser_before_its_day_than_what_it_was() -> None:
     }
     one = book({**SLOWER, f"{LOW}.observe": {"until": DAY.isoformat(), "earlier": earlier}})
 
-    assert f"{LOW}.certificate_life" in {each.path for each in widenings(shipped_book(), one)}
+    assert f"{LOW}.certificate_life" in {each.path for each in privilege_increases(shipped_book(), one)}

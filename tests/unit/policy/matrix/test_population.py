@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.comparison import privilege_increases
 from hilum.policy.matrix.document import read_book, render
 from hilum.policy.matrix.exception_models import Population
 from hilum.policy.matrix.models import Applicant, ClientAuthentication, Tier
@@ -155,7 +155,7 @@ def test_what_a_rule_about_populations_lets_go_is_listed(
     before: dict[str, Any], after: dict[str, Any], *, listed: bool
 ) -> None:
     """C210."""
-    found = [each.path for each in widenings(book(before), book(after))]
+    found = [each.path for each in privilege_increases(book(before), book(after))]
 
     assert bool([each for each in found if "population_health" in each or "reaches-many" in each]) is listed
 

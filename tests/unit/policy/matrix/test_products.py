@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.foundation.standards.smart.scopes import all_covered, parse_scope, parse_stored
-from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.comparison import privilege_increases
 from hilum.policy.matrix.in_force import as_of
 from hilum.policy.matrix.models import Applicant, Book, ClientAuthentication, Tier, Withholding
 from hilum.policy.matrix.policy import (
@@ -214,17 +214,17 @@ def test_no_scope_ends_sooner_than_after_ninety_days_of_notice(
 def test_what_is_in_force_longer_counts_as_new_access() -> None:
     ending, later = book(ENDING), book({**ENDING, "scopes.messages.sunset": SUNSET + timedelta(days=1)})
 
-    assert [each.path for each in widenings(ending, later)] == ["scopes.messages"]
-    assert [each.path for each in widenings(ending, BOOK)] == ["scopes.messages"]
-    assert widenings(BOOK, ending) == ()
-    assert widenings(later, ending) == ()
+    assert [each.path for each in privilege_increases(ending, later)] == ["scopes.messages"]
+    assert [each.path for each in privilege_increases(ending, BOOK)] == ["scopes.messages"]
+    assert privilege_increases(BOOK, ending) == ()
+    assert privilege_increases(later, ending) == ()
 
 
 def test_a_wider_workflow_counts_as_new_access_and_a_narrower_one_does_not() -> None:
     wider = book({"workflows.intake.scopes": [*(BOOK.workflows["intake"].scopes or ()), "user/Task.c"]})
 
-    assert [each.path for each in widenings(BOOK, wider)] == ["workflows.intake.scopes"]
-    assert widenings(wider, BOOK) == ()
+    assert [each.path for each in privilege_increases(BOOK, wider)] == ["workflows.intake.scopes"]
+    assert privilege_increases(wider, BOOK) == ()
 
 
 def test_more_custom_scopes_than_the_book_wants_is_a_finding() -> None:

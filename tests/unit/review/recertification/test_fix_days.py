@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.comparison import privilege_increases
 from hilum.policy.matrix.document import read_stored, render
 from hilum.policy.matrix.in_force import as_of
 from hilum.policy.matrix.models import Automation, Criteria, Tier
@@ -99,13 +99,15 @@ def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
         ("automation", "suspend"),
     ],
 )
-def test_longer_days_and_a_gentler_limit_are_widenings(field: str, stricter_than_before: object) -> None:
+def test_longer_days_and_a_gentler_limit_are_privilege_increases(
+    field: str, stricter_than_before: object
+) -> None:
     """C210: they take two people; the other way does not."""
     path = f"{HIGH_CELL}.{field}"
     tight = book({path: stricter_than_before})
 
-    assert widenings(BOOK, tight) == ()
-    assert [each.path for each in widenings(tight, BOOK)] == [path]
+    assert privilege_increases(BOOK, tight) == ()
+    assert [each.path for each in privilege_increases(tight, BOOK)] == [path]
     assert tight.digest != BOOK.digest
 
 

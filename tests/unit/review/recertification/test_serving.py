@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.foundation.kernel.ids import AppId, VendorId
-from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.comparison import privilege_increases
 from hilum.policy.matrix.document import read_stored, render
 from hilum.policy.matrix.models import Criteria, Tier
 from hilum.policy.matrix.strictness import stricter
@@ -183,8 +183,8 @@ def test_what_a_cell_asks_is_read_again_as_it_was_written_and_narrows() -> None:
     assert again is not None
     cell = again.categories["care_recommendations"].cells[Tier.HIGH]
     assert astuple(limits_in(cell).service) == (1, 1, 500, 100, 0)
-    assert widenings(BOOK, made) == ()
-    assert {each.path for each in widenings(made, BOOK)} == {*asked}
+    assert privilege_increases(BOOK, made) == ()
+    assert {each.path for each in privilege_increases(made, BOOK)} == {*asked}
 
 
 @pytest.mark.parametrize(

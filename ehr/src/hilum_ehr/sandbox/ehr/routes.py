@@ -126,16 +126,16 @@ class Pages:
             headers["retry-after"] = str(RETRY_AFTER_S)
             return JSONResponse({"error": "The platform is not ready yet."}, 503, headers)
         site.chart_lists.refresh()
-        content = card(site.hospitals, site.plan, site.wallet, site.urls, withhold=site.public)
+        content = card(site.hospitals, site.plan, site.credentials_file, site.urls, withhold=site.public)
         return JSONResponse(content, headers=headers)
 
     async def accounts(self, request: Request) -> Response:
         """List who can sign in, with which password."""
         site = self._site
         facts: dict[str, Any] = {"hospitals": site.hospitals, "plan": site.plan, "public": site.public}
-        facts["vendors"] = site.wallet.vendors
+        facts["vendors"] = site.credentials_file.vendors
         return site.pages.render(
-            request, "sandbox/accounts.html", urls=site.urls, password=site.wallet.password, **facts
+            request, "sandbox/accounts.html", urls=site.urls, password=site.credentials_file.password, **facts
         )
 
     async def hospital(self, request: Request) -> Response:

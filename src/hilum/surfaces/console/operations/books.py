@@ -49,7 +49,7 @@ _LAPSES = {
     "app_suspended": ("overdue findings suspend it", "bad"),
     "exception_ends": ("an exception ends", "warn"),
 }
-FLIPS = List(
+DECISION_CHANGES = List(
     columns=(
         Column("What would change"),
         Column("App"),
@@ -165,17 +165,19 @@ async def show_run(visit: Visit) -> Response:
         }
 
     return await visit.show_list(
-        FLIPS,
-        lambda ctx, asked: _flips(ctx, visit.param(), asked),
+        DECISION_CHANGES,
+        lambda ctx, asked: _decision_changes(ctx, visit.param(), asked),
         "console/operations/dry_run.html",
         **await visit.read(look),
     )
 
 
-def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
+def _decision_changes(ctx: Context, run: str, asked: Asked) -> Listed:
     if dryruns.view(ctx, run).state is not DryRunState.DONE:
         return Listed(())
-    found = dryruns.list_rows(ctx, run, Kind.FLIP, PageQuery(policy.word(asked.after, "after"), ROWS))
+    found = dryruns.list_rows(
+        ctx, run, Kind.DECISION_CHANGE, PageQuery(policy.word(asked.after, "after"), ROWS)
+    )
     bodies = [each.fields for each in found]
     known = fields.names(ctx, [each["app"] for each in bodies], [each["tenant"] for each in bodies])
     rows = [

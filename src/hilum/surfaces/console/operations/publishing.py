@@ -105,7 +105,10 @@ def _compared(ctx: Context, now: CurrentVersions, book: Book) -> dict[str, Any]:
     except Unavailable as error:
         # Whoever fixes a damaged rule book adds one while nothing can be compared.
         return {"fault": error.detail}
-    return {"fault": "", **differences(policies.changes(before, book), policies.widenings(before, book))}
+    return {
+        "fault": "",
+        **differences(policies.changes(before, book), policies.privilege_increases(before, book)),
+    }
 
 
 def _added(ctx: Context, form: Form, text: str) -> int:

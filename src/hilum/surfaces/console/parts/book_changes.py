@@ -8,7 +8,7 @@ from hilum.foundation.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.operations.dry_runs import service as dryruns
 from hilum.operations.dry_runs.models import Kind, findings, quota_tried
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Change, DryRun, DryRunState, Widening
+from hilum.policy.matrix.models import Change, DryRun, DryRunState, PrivilegeIncrease
 from hilum.records.audit.models import CountedTraffic
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.parts import cell_words
@@ -24,8 +24,8 @@ def compared(ctx: Context, before: int, after: int) -> dict[str, Any]:
     return differences(*policies.compare(ctx, before, after))
 
 
-def differences(changes: Sequence[Change], wider: Sequence[Widening]) -> dict[str, Any]:
-    """Return differences and widenings, the first ones as text."""
+def differences(changes: Sequence[Change], wider: Sequence[PrivilegeIncrease]) -> dict[str, Any]:
+    """Return differences and privilege_increases, the first ones as text."""
     return {
         "changes": [
             (each.path, _written(each.before), _written(each.after)) for each in changes[:CHANGES_SHOWN]

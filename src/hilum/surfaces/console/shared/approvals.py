@@ -13,7 +13,7 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.web.forms import Form
 from hilum.operations.dry_runs import service as dryruns
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.surfaces.console import service
 from hilum.surfaces.console.desk import Visit, address, at, to
 from hilum.surfaces.console.parts import acts, book_changes
@@ -52,7 +52,7 @@ def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, Any, str, b
 
 
 def _releases(ctx: Context) -> list[tuple[str, str, str, Any, str, bool]]:
-    found = switchboard.list_asked(ctx)
+    found = switch_administration.list_asked(ctx)
     names = service.names(
         ctx, [each.release_asked_by for each, _ in found], targets=[each.target for each, _ in found]
     )

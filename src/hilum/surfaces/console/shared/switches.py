@@ -17,8 +17,8 @@ from hilum.foundation.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.foundation.standards.fhir.definitions import resource_types
 from hilum.foundation.web.forms import Form
 from hilum.identity.people import service as identity
-from hilum.operations.switch_administration import policy as switchboard_policy
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import policy as switch_policy
+from hilum.operations.switch_administration import service as switch_administration
 from hilum.operations.switch_administration.models import Confirmations, Preview
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
@@ -221,7 +221,7 @@ async def engage(visit: Visit, form: Form) -> Response:
     ends_at = None if end is None else visit.kit.clock.now() + end
     order = EngageOrder(_target(form), mode, form.one("reason"), ends_at)
     try:
-        engaged = await visit.write(partial(switchboard.engage, order=order))
+        engaged = await visit.write(partial(switch_administration.engage, order=order))
     except Invalid as error:
         return await _confirm(visit, form, error)
     return to(address(at(visit, "switch"), engaged.id))
@@ -233,7 +233,7 @@ async def show(visit: Visit) -> Response:
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    switch, confirmed = switchboard.confirmations(ctx, visit.param())
+    switch, confirmed = switch_administration.confirmations(ctx, visit.param())
     reads = may_read(ctx.actor, switch.tenant)
     events = _history(ctx, switch) if reads else []
     ids = [switch.engaged_by, switch.released_by, switch.release_asked_by, *(each.actor for each in events)]
@@ -252,7 +252,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "released_by": names.actor(switch.released_by) if switch.released_by else "",
         "asked_by": names.actor(switch.release_asked_by) if switch.release_asked_by and in_force else "",
         "yours": switch.release_asked_by == str(ctx.actor)
-        and any(each.id == switch.id for each, _ in switchboard.list_asked(ctx)),
+        and any(each.id == switch.id for each, _ in switch_administration.list_asked(ctx)),
         "times": _times(confirmed),
         "wide": switch.target.kind in WIDE,
         "releasable": in_force and visit.may_open(at(visit, "release")) and may_release(ctx.actor, switch),
@@ -267,7 +267,7 @@ def _times(confirmed: Confirmations) -> dict[str, Any]:
     return {
         "rows": rows,
         "last_ms": max((each.ms for each in rows), default=None),
-        "silent": sum(switchboard_policy.silent_nodes(confirmed).values()),
+        "silent": sum(switch_policy.silent_nodes(confirmed).values()),
         "expected": sum((confirmed.expected or {}).values()),
     }
 
@@ -298,5 +298,5 @@ async def release(visit: Visit, form: Form) -> Response:
             fields.require_tick(form, "Tick the box to confirm that you looked into the reason.")
         except Invalid as error:
             return await _confirm_release(visit, form, error)
-    await visit.write(partial(switchboard.release, switch_id=visit.param()))
+    await visit.write(partial(switch_administration.release, switch_id=visit.param()))
     return to(address(at(visit, "switch"), visit.param()))

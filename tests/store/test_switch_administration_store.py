@@ -9,7 +9,7 @@ from hilum.foundation.kernel.actor import SYSTEM, Actor
 from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
-from hilum.operations.switch_administration import service as switchboard
+from hilum.operations.switch_administration import service as switch_administration
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, MERCY, SAM, Ground
 
@@ -33,7 +33,7 @@ def test_a_switch_on_what_does_not_exist_is_refused_rather_than_comforting(
 ) -> None:
     """C138."""
     with pytest.raises(NotFound):
-        ground.do(SAM, switchboard.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
+        ground.do(SAM, switch_administration.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
 
 
 def test_a_tenants_administrator_engages_on_the_own_people_and_pairs(ground: Ground) -> None:
@@ -42,7 +42,9 @@ def test_a_tenants_administrator_engages_on_the_own_people_and_pairs(ground: Gro
     mo = ground.do(SYSTEM, identity.add_person, NewPerson(MERCY, "mo", "Mo", "physician"))
 
     def engage(actor: Actor, kind: TargetKind, key: str) -> Any:
-        return ground.do(actor, switchboard.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why"))
+        return ground.do(
+            actor, switch_administration.engage, EngageOrder(Target(kind, key), Mode.FULL_STOP, "why")
+        )
 
     assert engage(GINA, TargetKind.PERSON, ann.id).tenant == GENERAL
     assert engage(GINA, TargetKind.APP_PERSON, f"{ground.app.id}/{ann.id}").tenant == GENERAL
