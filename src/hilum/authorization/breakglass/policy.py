@@ -24,7 +24,6 @@ from hilum.authorization.breakglass.models import (
     Use,
     UseQuery,
     UseState,
-    Verdict,
 )
 from hilum.authorization.launches.models import Launch
 from hilum.controls.switches.policy import administers
@@ -177,15 +176,12 @@ def review_fault(actor: Actor, use: Use, reviewer: Person | None, user: Person |
     return "break_glass_running" if is_running(use, now) else ""
 
 
-def verdict_faults(verdict: str, note: str) -> dict[str, str]:
-    """Return the error code of each invalid field of a review."""
-    faults = {} if verdict in set(Verdict) else {"verdict": "not_an_option"}
+def note_fault(note: str) -> str:
+    """Return the error code of a review's note; empty if it is valid."""
     length = len(" ".join(note.split()))
     if length < NOTE_MIN:
-        faults["note"] = too_short(NOTE_MIN, "reason_too_short")
-    elif length > REASON_MAX:
-        faults["note"] = too_long(REASON_MAX, "reason_too_long")
-    return faults
+        return too_short(NOTE_MIN, "reason_too_short")
+    return too_long(REASON_MAX, "reason_too_long") if length > REASON_MAX else ""
 
 
 def changed(before: Settings, change: SettingsChange) -> Settings:

@@ -255,8 +255,8 @@ def review(ctx: Context, use_id: UseId, verdict: VerdictArg, note: NoteArg) -> U
         raise Denied(use, fault, _REVIEW_REFUSALS.get(fault, NO_RIGHT))
     if use.reviewed_at is not None:
         raise Conflict("break_glass_reviewed", "A colleague has already reviewed this emergency access.")
-    if faults := policy.verdict_faults(verdict, note):
-        raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields=faults)
+    if fault := policy.note_fault(note):
+        raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields={"note": fault})
     reviewed = replace(
         use,
         reviewed_at=ctx.now,

@@ -416,13 +416,13 @@ def test_the_next_step_follows_from_the_facts(changes: dict[str, Any], step: Ste
 
 
 @given(st.booleans(), st.booleans(), st.booleans())
-def test_a_patient_is_always_asked(ehr: bool, proved: bool, eligibility: bool) -> None:
+def test_a_patient_is_always_asked(ehr: bool, proved: bool, agreed: bool) -> None:
     facts = replace(
         STAFF,
         role=Role.PATIENT,
         ehr_launch=ehr,
         client_proved=proved,
-        covered=STAFF.covered if eligibility else None,
+        covered=STAFF.covered if agreed else None,
     )
 
     assert policy.next_step(facts) is Step.CONSENT

@@ -214,17 +214,11 @@ def test_who_sees_a_use(actor: Actor, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "note", "expected"),
-    [
-        ("justified", "confirmed by the ward", {}),
-        ("unjustified", "no such patient there", {}),
-        ("", "confirmed by the ward", {"verdict": "not_an_option"}),
-        ("fine", "ok", {"verdict": "not_an_option", "note": "reason_too_short"}),
-        ("justified", "x" * 1_001, {"note": "reason_too_long"}),
-    ],
+    ("note", "expected"),
+    [("confirmed by the ward", ""), (" ok ", "reason_too_short"), ("x" * 1_001, "reason_too_long")],
 )
-def test_a_verdict_has_a_note(verdict: str, note: str, expected: dict[str, str]) -> None:
-    assert policy.verdict_faults(verdict, note) == expected
+def test_a_verdict_has_a_note(note: str, expected: str) -> None:
+    assert policy.note_fault(note) == expected
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_after_any_agreements_nothing_unticked_is_readable_through_any_of_them(
     steps: list[tuple[str, list[str]]], data: st.DataObject
 ) -> None:
     """S1.12: over random sequences of pages about two charts; what is about the other chart alone stays."""
-    eligibility: list[Authorization] = []
+    agreements: list[Authorization] = []
     for chart, asked in steps:
         offered = offered_of(asked)
         values = [choice.value for choice in policy.choices(offered, by=PATIENT)]
@@ -201,23 +201,21 @@ def test_after_any_agreements_nothing_unticked_is_readable_through_any_of_them(
         ticked = [value for value in values if value not in unticked]
         refused = policy.declined(offered, ticked, by=PATIENT)
 
-        for n, each in enumerate(eligibility):
+        for n, each in enumerate(agreements):
             left = policy.left_of(each, refused, patient=chart, by=PATIENT)
             assert all_covered(left, each.scopes)
             if each.patient != chart:
                 assert [text for text in left if text.startswith("patient/")] == [
                     text for text in each.scopes if text.startswith("patient/")
                 ]
-            eligibility[n] = replace(each, scopes=left)
-        eligibility.append(agreement(chart, policy.apply_ticks(offered, ticked, by=PATIENT)))
+            agreements[n] = replace(each, scopes=left)
+        agreements.append(agreement(chart, policy.apply_ticks(offered, ticked, by=PATIENT)))
 
         for probe in PROBES if chart == "p1" else ():
             shown = {value for value in values if covers(value, *probe)}
             overlapping = any("status=" in value or "," in value for value in shown)
             if shown & unticked and (shown <= unticked or not overlapping):
-                assert not any(is_open(each.scopes, *probe, chart=each.patient) for each in eligibility), (
-                    probe
-                )
+                assert not any(is_open(each.scopes, *probe, chart=each.patient) for each in agreements), probe
 
 
 def agreement(chart: str, scopes: tuple[str, ...]) -> Authorization:
