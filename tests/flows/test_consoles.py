@@ -26,7 +26,17 @@ from tests.sim.world import FakeClock
 
 MISSING = {
     f"operations.{name}"
-    for name in ("request", "approval", "dry_run", "product", "offboarding", "exception", "defect")
+    for name in (
+        "request",
+        "approval",
+        "dry_run",
+        "product",
+        "offboarding",
+        "exception",
+        "defect",
+        "entry",
+        "entry_change",
+    )
 }
 """Pages of things that are not there: who may open them learns so."""
 STAFF = {"root": "platform_admin", "sam": "security", "rita": "reviewer", "otto": "auditor"}
