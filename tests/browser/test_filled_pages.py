@@ -24,7 +24,7 @@ from tests.browser.phone import kind, seen_on_a_phone, without_script
 from tests.browser.stage import PHONE, SHOTS, Stage, shoot
 
 HERE = Path(__file__).parent
-PAGES_BOUND = 80
+PAGES_BOUND = 60
 LOWERED = "/operations/policy/exceptions?kind=lowered_tier"
 _LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
 _HELD = "changes wait only for apps certified for production; read in test_console_changes of the flows"

@@ -198,7 +198,7 @@ LISTS = {
     "/api/v1/offboardings": "root",
     "/api/v1/policies/exceptions": "root",
     "/api/v1/delta-reviews": "otto",
-    **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
+    **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value.replace('_', '-')}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
     "/api/v1/agreements": "rita",

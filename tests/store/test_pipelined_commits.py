@@ -1,13 +1,16 @@
 """Statements that are sent together with their commit are one transaction (ADR 32)."""
 
+import gc
+import sys
 from collections.abc import Iterator
+from time import monotonic
 
 import psycopg
 import pytest
 
 from hilum.foundation.infra import postgres
 from hilum.foundation.infra.lanes import Lane
-from hilum.foundation.infra.postgres import Link, Statement, send
+from hilum.foundation.infra.postgres import Link, ServerTimeout, Statement, send
 from tests.sim.postgres import Cluster
 
 ADD = "INSERT INTO pipelined (id, parent) VALUES (%s, %s)"
@@ -107,3 +110,15 @@ def test_statements_without_a_commit_stay_in_the_transaction(link: Link, postgre
     assert stored(postgres_cluster) == []
     link.rollback()
     assert stored(postgres_cluster) == []
+
+
+def test_a_commit_that_misses_its_deadline_leaves_no_error_to_the_collector(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uncaught: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: uncaught.append(str(found.exc_value)))
+    with pytest.raises(ServerTimeout), link.pipeline():
+        link.execute("SELECT repeat('x', 1000000), pg_sleep(2)")
+        link.until = monotonic()
+    gc.collect()
+    assert not uncaught

@@ -5,6 +5,7 @@ bounded here too. A connection that missed its deadline is closed: a late answer
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Self, TypeVar
 
@@ -82,6 +83,9 @@ class Link(psycopg.Connection[Any]):
             if timeout is None and monotonic() - begun >= bound:
                 # Only for our own bound: the time-out of a caller, as ``notifies`` has, is a normal end of its wait.
                 self.pgconn.finish()
+                # A pipeline's end is suspended here. Left to the collector, it would fail later, where nobody can catch it.
+                with suppress(psycopg.Error):
+                    gen.close()
                 raise ServerTimeout("the server did not answer in time") from error
             raise
 
