@@ -32,7 +32,7 @@ def load():
 def at(moment):
     if moment == MOMENT == "load":
         # In one write, which the other worker's cannot break.
-        os.write(1, b"loads\n")
+        os.write(1, b"loads\\n")
         time.sleep(600)
     if moment == MOMENT:
         # The server sends it to this worker, which comes to nothing else meanwhile.
