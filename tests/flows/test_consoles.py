@@ -114,7 +114,7 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
 
 def test_every_page_in_a_navigation_has_its_entry_in_the_guide_and_links_to_it(desk: Desk) -> None:
     """S3: each page links to its guide."""
-    assert {each.key for each in policy.PAGES.values() if each.in_navigation} == set(guide.TEXTS)
+    assert {each.key for each in policy.PAGES.values() if each.menu} == set(guide.TEXTS)
     browser = desk.browser("root")
     text = browser.get("/operations/switches/new").text
     assert 'href="/operations/guide#switches"' in text

@@ -211,7 +211,10 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     return {
         "console": words.CONSOLES[page.console],
         "home": opened[0].path if opened else f"/{page.console}",
-        "navigation": [(each.title, each.path, each.key == top.key) for each in opened],
+        "menus": [
+            (title, pages[0].path, [(each.title, each.path, each.key == top.key) for each in pages])
+            for title, pages in policy.menus(visitor, page.console).items()
+        ],
         "beside": [
             (words.CONSOLES[each.console], each.path) for each in policy.beside(visitor, page.console)
         ],

@@ -40,9 +40,9 @@ class Console(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a console: its address, the question that it answers, and the roles that open it. ``parent`` is the page it is part of.
+    """A page of a console: its address, the question that it answers, and the roles that open it.
 
-    ``acts`` are the roles that may act there; the verb judges each act again.
+    ``parent`` is the page it is part of, ``menu`` the entry of the navigation that leads to it, if one does.
     """
 
     key: str
@@ -52,7 +52,7 @@ class Page:
     question: str
     roles: frozenset[str]
     parent: str = ""
-    in_navigation: bool = False
+    menu: str = ""
 
 
 class SignInFirst(NotPermitted):

@@ -50,9 +50,17 @@ def is_of_staff(console: Console) -> bool:
 
 
 def opened(visitor: Visitor, console: Console) -> tuple[Page, ...]:
-    """List the pages in a person's navigation."""
-    of_it = (page for page in PAGES.values() if page.console is console and page.in_navigation)
+    """List the pages to which a person's navigation leads."""
+    of_it = (page for page in PAGES.values() if page.console is console and page.menu)
     return tuple(page for page in of_it if may_open(visitor, page))
+
+
+def menus(visitor: Visitor, console: Console) -> dict[str, list[Page]]:
+    """Return the entries of a person's navigation, each with its pages; it leads to the first."""
+    found: dict[str, list[Page]] = {}
+    for page in opened(visitor, console):
+        found.setdefault(page.menu, []).append(page)
+    return found
 
 
 def beside(visitor: Visitor, console: Console) -> tuple[Page, ...]:

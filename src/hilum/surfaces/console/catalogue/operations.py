@@ -13,20 +13,20 @@ from hilum.surfaces.console.models import Console
 
 page = pages_of(Console.OPERATIONS, STAFF)
 PAGES = (
-    page("now", "", "Now", "Is everything all right?", nav=True),
-    page("search", "/search", "Search", "Where is it?", nav=True),
+    page("now", "", "Now", "Is everything all right?", menu="Now"),
+    page("search", "/search", "Search", "Where is it?", menu="Now"),
     page(
         "request", "/requests/{id}", "Request", "Why was it answered this way?", "search", roles=READS_AUDIT
     ),
-    page("apps", "/apps", "Apps", "Which apps are there?", nav=True),
+    page("apps", "/apps", "Apps", "Which apps are there?", menu="Apps"),
     page("app", "/apps/{id}", "App", "What is this app, and what happened to it?", "apps"),
-    page("switches", "/switches", "Switches", "What is stopped?", nav=True),
+    page("switches", "/switches", "Switches", "What is stopped?", menu="Switches"),
     page("stop", "/switches/new", "Stop something", "What would it stop?", "switches", roles=STOPS),
     page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
     page("release", "/switches/{id}/release", "Release", "What will start again?", "switch", roles=STOPS),
-    page("audit", "/audit", "Audit", "Who did what?", roles=READS_AUDIT, nav=True),
+    page("audit", "/audit", "Audit", "Who did what?", roles=READS_AUDIT, menu="Audit"),
     page("events", "/audit/changes", "Changes", "Who changed what?", "audit", roles=READS_AUDIT),
-    page("policy", "/policy", "Policy", "Which rules are in force where?", nav=True),
+    page("policy", "/policy", "Policy", "Which rules are in force where?", menu="Policy"),
     page("entry", "/policy/entries/{id}", "Policy entry", "What may such apps do?", "policy"),
     page(
         "entry_change",
@@ -40,7 +40,7 @@ PAGES = (
     page(
         "jurisdictions", "/policy/jurisdictions", "Jurisdictions", "Which dated rules must it keep?", "policy"
     ),
-    page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", nav=True),
+    page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", menu="Policy"),
     page("product", "/scopes/{id}", "Scope product", "Who answers for it?", "scopes"),
     page("apply", "/policy/versions/{id}/apply", "Put in force", "What will change?", "version", roles=RULES),
     page("book_new", "/policy/new", "Add a rule book", "What should apply?", "policy", roles=RULES),
@@ -65,15 +65,17 @@ PAGES = (
         "audit",
         roles=READS_AUDIT,
     ),
-    page("defects", "/defects", "Defects", "What got past us?", nav=True),
+    page("defects", "/defects", "Defects", "What got past us?", menu="Apps"),
     page("defect", "/defects/{id}", "Defect", "Could we have caught it?", "defects"),
-    page("offboardings", "/offboardings", "Offboardings", "Who left, and what is erased?", nav=True),
+    page(
+        "offboardings", "/offboardings", "Offboardings", "Who left, and what is erased?", menu="Organisations"
+    ),
     page(
         "offboarding_new", "/offboardings/new", "Let a hospital leave", "Who?", "offboardings", roles=SECONDS
     ),
     page("offboarding", "/offboardings/{id}", "Offboarding", "What became of it?", "offboardings"),
     page("staff_new", "/staff/new", "Add a colleague", "Who is new?", "staff", roles=RULES),
-    page("staff", "/staff", "Staff", "Who else must agree?", roles=SECONDS, nav=True),
+    page("staff", "/staff", "Staff", "Who else must agree?", roles=SECONDS, menu="Organisations"),
     page("approval", "/staff/{id}", "Approval", "Do I agree?", "staff", roles=SECONDS),
     page("guide", "/guide", "Guide", "What is each page for?"),
 )

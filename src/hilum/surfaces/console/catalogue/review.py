@@ -5,7 +5,7 @@ from hilum.surfaces.console.models import Console
 
 page = pages_of(Console.REVIEW, STAFF)
 PAGES = (
-    page("queue", "", "Queue", "What is waiting, and for whom?", nav=True),
+    page("queue", "", "Queue", "What is waiting, and for whom?", menu="Queue"),
     page("submission", "/submissions/{id}", "Submission", "Is it in order, and is it needed?", "queue"),
     page(
         "discipline",
@@ -15,10 +15,10 @@ PAGES = (
         "submission",
     ),
     page("run", "/runs/{id}", "Certification run", "What did it show?", "queue"),
-    page("changes", "/changes", "Changes", "What did vendors change?", nav=True),
+    page("changes", "/changes", "Changes", "What did vendors change?", menu="Queue"),
     page("change", "/changes/{id}", "Change", "May it take effect?", "changes"),
     page("change_logo", "/changes/{id}/logo", "Logo", "Which logo?", "change"),
-    page("reviewers", "/reviewers", "Reviewers", "Who signs for what?", nav=True),
+    page("reviewers", "/reviewers", "Reviewers", "Who signs for what?", menu="Reviewers"),
     page("ties", "/ties", "Ties", "Who is tied to whom?", "reviewers"),
     page("tie", "/ties/{id}", "Tie", "Does it exclude the reviewer?", "ties"),
     page(
@@ -26,7 +26,7 @@ PAGES = (
         "/regulated-access",
         "Regulated access",
         "Who is asking, and when is the answer due?",
-        nav=True,
+        menu="Queue",
     ),
     page("access", "/regulated-access/{id}", "Request", "Are they who they say they are?", "lane"),
     page("guide", "/guide", "Guide", "What is each page for?"),

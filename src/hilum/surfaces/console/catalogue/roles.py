@@ -26,7 +26,7 @@ DEVELOPERS, ROTATORS, SIGNERS = (
 
 
 class Write(Protocol):
-    """Builds a page of one console; ``parent`` is the page it is part of, ``nav`` whether the navigation has it."""
+    """Builds a page of one console; ``parent`` is the page it is part of, ``menu`` the entry of the navigation that leads to it."""
 
     def __call__(
         self,
@@ -37,7 +37,7 @@ class Write(Protocol):
         parent: str = "",
         *,
         roles: frozenset[str] | None = None,
-        nav: bool = False,
+        menu: str = "",
     ) -> Page: ...
 
 
@@ -52,7 +52,7 @@ def pages_of(console: Console, usual: frozenset[str]) -> Write:
         parent: str = "",
         *,
         roles: frozenset[str] | None = None,
-        nav: bool = False,
+        menu: str = "",
     ) -> Page:
         return Page(
             f"{console}.{key}",
@@ -62,7 +62,7 @@ def pages_of(console: Console, usual: frozenset[str]) -> Write:
             question,
             usual if roles is None else roles,
             f"{console}.{parent}" if parent else "",
-            nav,
+            menu,
         )
 
     return page
