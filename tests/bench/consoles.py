@@ -146,7 +146,7 @@ def _submit(site: ControlSite) -> None:
                 "revision": 4,
                 "content": content,
                 "digest": "0" * 64,
-                "rule_book": 1,
+                "policy_version": 1,
                 "certification": "",
                 "submitted_at": at,
                 "reasons": [],
@@ -159,7 +159,7 @@ def _submit(site: ControlSite) -> None:
                 "at": at,
                 "inputs": content,
                 "digest": "0" * 64,
-                "rule_book": 1,
+                "policy_version": 1,
                 "checks": [check] * 20,
                 "route": ["low", "fast", ["technical"], 2, 5],
             }

@@ -1,4 +1,4 @@
-"""P19: a dry run of a rule book over 10,000 apps x 1,000 tenants, with a million installations and two million counted decisions."""
+"""P19: a dry run of a policy over 10,000 apps x 1,000 tenants, with a million installations and two million counted decisions."""
 
 import gc
 import os
@@ -108,9 +108,9 @@ def _measured(
 
 def _publish(ctx: Any) -> int:
     policies.adopt_shipped(ctx)
-    cells = shipped_document()["categories"]["scheduling"]["cells"]
-    low = [scope for scope in cells["low"]["scopes"] if scope != LOST]
-    changed = document({"categories.scheduling.cells.low.scopes": low})
+    entries = shipped_document()["categories"]["scheduling"]["entries"]
+    low = [scope for scope in entries["low"]["scopes"] if scope != LOST]
+    changed = document({"categories.scheduling.entries.low.scopes": low})
     return policies.add_version(ctx, changed, base=1, note="one scope less").number
 
 
@@ -151,9 +151,9 @@ def made_apps() -> Iterator[dict[str, Any]]:
     book = shipped_book()
     for n in range(APPS):
         name = CATEGORIES[n % len(CATEGORIES)]
-        cell = book.categories[name].cells[min(book.categories[name].cells, key=lambda tier: tier.rank)]
-        some = random.Random(n % KINDS).sample(cell.scopes, min(8, len(cell.scopes)))
-        scopes = " ".join(dict.fromkeys((*cell.session_scopes[:2], cell.scopes[0], *some)))
+        entry = book.categories[name].entries[min(book.categories[name].entries, key=lambda tier: tier.rank)]
+        some = random.Random(n % KINDS).sample(entry.scopes, min(8, len(entry.scopes)))
+        scopes = " ".join(dict.fromkeys((*entry.session_scopes[:2], entry.scopes[0], *some)))
         ids = {"app": f"app_{n}", "version": f"ver_{n}"}
         then = NOW - timedelta(days=10)
         yield {

@@ -1,4 +1,4 @@
-"""P21: a certification run with every scenario of the shipped rule book, from opening it to the signed result."""
+"""P21: a certification run with every scenario of the shipped policy, from opening it to the signed result."""
 
 import time
 

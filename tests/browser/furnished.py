@@ -121,7 +121,7 @@ class Furniture:
         self.after(self.developer, "POST", f"/approvals/{made}/refuse", reason="Seen.")
 
     def dry_run(self) -> str:
-        """Ask what the shipped rule book would change, as a version of its own."""
+        """Ask what the shipped policy would change, as a version of its own."""
         shipped = sent(self.admin.get("/policies/versions/0"))["document"]
         order = {"document": shipped, "base": 0, "note": "Again."}
         added = sent(self.admin.post("/policies/versions", json=order))["number"]

@@ -33,7 +33,7 @@ def confirm(client: Any, agreement: str, document: str) -> Any:
 
 
 class Ground:
-    """A vendor with a certified app of a category whose cell needs a business associate agreement, and the hospital Mercy."""
+    """A vendor with a certified app of a category whose entry needs a business associate agreement, and the hospital Mercy."""
 
     def __init__(self, site: ControlSite) -> None:
         self.site = site

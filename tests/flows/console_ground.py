@@ -15,7 +15,7 @@ from hilum.policy.matrix import service as policies
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.surfaces.console.models import Page
-from tests.flows.control_site import TRACE, ControlSite, build, send, with_rule_book
+from tests.flows.control_site import TRACE, ControlSite, build, send, with_policy
 from tests.sim.world import FakeClock
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
@@ -60,7 +60,7 @@ def enter_hospital(site: ControlSite, username: str, place: str = "general") -> 
 
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(sqlite_uow, clock, then=with_rule_book)
+    made = build(sqlite_uow, clock, then=with_policy)
     # Two people are two once their accounts are a week old.
     clock.advance(timedelta(days=8))
     return made
@@ -74,7 +74,7 @@ def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
 
 
 def wider(site: ControlSite) -> Any:
-    """Return a rule book that allows one app more requests."""
+    """Return a policy that allows one app more requests."""
     document = orjson.loads(site.system(policies.get_signed, number=1).document)
-    document["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] *= 2
+    document["categories"]["scheduling"]["entries"]["low"]["quota"]["rate_per_s"] *= 2
     return document

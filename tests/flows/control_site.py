@@ -300,8 +300,8 @@ def furnish_site(made: ControlSite, then: Callable[[ControlSite], object] | None
         then(made)
 
 
-def with_rule_book(made: ControlSite) -> None:
-    """Make the shipped rule book the first version."""
+def with_policy(made: ControlSite) -> None:
+    """Make the shipped policy the first version."""
     made.system(policies.adopt_shipped)
 
 
@@ -319,8 +319,8 @@ PEOPLE = (
 
 
 def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    """Build the site with a rule book in force and one node that is on record."""
-    made = build(uow, clock, then=with_rule_book)
+    """Build the site with a policy in force and one node that is on record."""
+    made = build(uow, clock, then=with_policy)
     made.furnished("a node", lambda: uow.db.write(_report_node))
     return made
 

@@ -1,4 +1,4 @@
-"""Dry runs of a changed rule book over what the gateway decided."""
+"""Dry runs of a changed policy over what the gateway decided."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.sim.dry_runs import Jobs
 from tests.sim.journals import journal_of
 from tests.unit.policy.matrix.books import document
 
-CELLS = "categories.unclassified.cells"
+ENTRIES = "categories.unclassified.entries"
 
 
 def add(made: Ground, changes: dict[str, Any]) -> int:

@@ -13,8 +13,8 @@ from hilum.foundation.kernel.ids import VersionId
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import ExceptionKind, ExceptionOrder, PolicyException, Tier
 from hilum.policy.matrix.policy import raising_rules
-from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import put_document_in_force
+from tests.flows.control_site import ControlSite, build, with_policy
+from tests.flows.policy_ground import put_document_in_force
 from tests.flows.vendor_ground import certified, made, register
 from tests.sim.world import START, FakeClock
 from tests.unit.policy.matrix.books import GONE, Changes, document
@@ -30,7 +30,7 @@ SCOPES = ["patient/Observation.rs"]
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 def versions_of(site: ControlSite) -> tuple[str, str]:
@@ -92,17 +92,17 @@ def autonomy(site: ControlSite, version: str, by: str = "gina", **change: Any) -
 # --- as people who agreed, without the API --------------------------------------------------------------------------------------
 
 PATIENTS = {"name": "reads-patients", "tier": "high", "because": "it reads {type}", "types": ["Patient"]}
-STRICT = {"tier_rules": [*document()["tier_rules"], PATIENTS], "categories.unclassified.cells.high": GONE}
+STRICT = {"tier_rules": [*document()["tier_rules"], PATIENTS], "categories.unclassified.entries.high": GONE}
 
 
 def withhold(ctx: Context, changes: Changes = STRICT) -> None:
-    """Put a book in force everywhere; without ``changes`` its rule withholds Patient from apps without a category."""
+    """Put a policy in force everywhere; without ``changes`` its rule withholds Patient from apps without a category."""
     policies.adopt_shipped(ctx)
     put_document_in_force(ctx, changes)
 
 
 def lower(ctx: Context, version: VersionId, ends_at: datetime) -> PolicyException:
-    """Let a version without a category read Patient under that book until a moment, as two people who agreed."""
+    """Let a version without a category read Patient under that policy until a moment, as two people who agreed."""
     declared, assessed = registry.assess_version(ctx, version)
     app = registry.get_app(ctx, declared.app)
     lowered = replace(

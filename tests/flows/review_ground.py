@@ -11,7 +11,7 @@ from hilum.review.submissions import service as review
 from hilum.review.submissions.models import DisciplineReview
 from hilum.review.submissions.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
-from tests.flows.rule_book_ground import put_in_force
+from tests.flows.policy_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made
 from tests.sim.proofs import prove
 
@@ -44,8 +44,8 @@ class Ground:
 
 
 def examine_every_one(site: ControlSite) -> None:
-    """Put a rule book in force by which a person examines also what is of the low tier and clean."""
-    put_in_force(site, {"categories.scheduling.cells.low.review.automatic": False})
+    """Put a policy in force by which a person examines also what is of the low tier and clean."""
+    put_in_force(site, {"categories.scheduling.entries.low.review.automatic": False})
 
 
 def signs(site: ControlSite, username: str, *disciplines: str) -> None:

@@ -30,7 +30,7 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     return Ground(build(sqlite_uow, clock))
 
 
-def test_an_app_is_installed_once_both_organisations_have_agreed_to_what_its_cell_needs(
+def test_an_app_is_installed_once_both_organisations_have_agreed_to_what_its_entry_needs(
     ground: Ground,
 ) -> None:
     """C189: the refusal lists what is missing and what to do."""

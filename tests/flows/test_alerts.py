@@ -1,4 +1,4 @@
-"""Alerts about the calls of apps: opened by the rule book's limits, mailed once, shown, and closed by themselves (C20, C179)."""
+"""Alerts about the calls of apps: opened by the policy's limits, mailed once, shown, and closed by themselves (C20, C179)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,7 +35,7 @@ from tests.sim.world import FakeClock
 from tests.unit.policy.matrix.books import document
 
 REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient", "status": 403}
-CELL = "categories.unclassified.cells"
+ENTRY = "categories.unclassified.entries"
 
 
 class Watch(DeclaringApp):
@@ -140,7 +140,7 @@ def test_a_server_that_is_down_is_one_mail_for_each_kind_and_not_for_each_hospit
     assert mail.facts == {"apps": "Chart", "places": "Children, General", "kind": "failed"}
 
 
-def test_changing_the_cell_changes_when_it_alerts(watch: Watch) -> None:
+def test_changing_the_entry_changes_when_it_alerts(watch: Watch) -> None:
     """C20, C179."""
     watch.call("general", 200)
     watch.call("general", 10, **REFUSED)
@@ -148,8 +148,8 @@ def test_changing_the_cell_changes_when_it_alerts(watch: Watch) -> None:
     assert watch.alerts() == []
 
     do = watch.site.system
-    cells = {f"{CELL}.{tier}.alerts.refused_percent": 1 for tier in ("low", "moderate", "high")}
-    version = do(lambda ctx: policies.add_version(ctx, document(cells), base=1, note=""))
+    entries = {f"{ENTRY}.{tier}.alerts.refused_percent": 1 for tier in ("low", "moderate", "high")}
+    version = do(lambda ctx: policies.add_version(ctx, document(entries), base=1, note=""))
     last = do(policies.in_force).last
     do(
         lambda ctx: policies.apply(

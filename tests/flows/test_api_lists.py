@@ -119,7 +119,7 @@ GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
 NO_LISTS = {
     "/api/v1/policies/versions/{number}/refusals": "one figure",
-    "/api/v1/policies/scopes": "as many as one book has",
+    "/api/v1/policies/scopes": "as many as one policy has",
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/documents": "of twenty certifications at most",
@@ -127,7 +127,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
-    "/api/v1/apps/{app}/rules": "one view, of the cells of one category",
+    "/api/v1/apps/{app}/rules": "one view, of the entries of one category",
     "/api/v1/requestable-apps": "walked in test_requests",
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
@@ -268,7 +268,7 @@ class Full:
             self._more_of_one_app(n)
             self._more_people(n)
             self._more_controls(n)
-            self._more_rule_books(n)
+            self._more_policies(n)
             self._more_contacts(n)
             self._more_requests(n)
             self._more_providers(n)
@@ -277,7 +277,7 @@ class Full:
             pass
         until = (site.clock.now() + MONTH).date().isoformat()
         observed = {"quota": {"rate_per_s": 1, "burst": 1}, "observe": {"until": until}}
-        changes = {f"categories.scheduling.cells.low.{name}": value for name, value in observed.items()}
+        changes = {f"categories.scheduling.entries.low.{name}": value for name, value in observed.items()}
         site.system(withhold, changes=changes)
         self.run = dry_run(site.uow, site.system(policies.in_force).everywhere).id
         site.system(add_findings, apps=self.apps)
@@ -348,7 +348,7 @@ class Full:
         placed = self.site.api("sam").post("/holds", json={"reason": f"case {n}"})
         assert placed.status_code == 201
 
-    def _more_rule_books(self, n: int) -> None:
+    def _more_policies(self, n: int) -> None:
         do = self.site.system
         do(policies.adopt_shipped)
         made = do(policies.add_version, document=document({"title": f"Book {n}"}), base=1, note="")
@@ -427,7 +427,7 @@ def certification_run(n: int, now: datetime) -> Run:
         label="1",
         client=ClientId("cli_1"),
         tenant=GENERAL,
-        rule_book=1,
+        policy_version=1,
         tier="low",
         scenarios={},
         opened_by="staff:x",

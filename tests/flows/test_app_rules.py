@@ -1,4 +1,4 @@
-"""A vendor reads by which cell of the rule book its versions are judged, whole, out of the book that judges them (C181)."""
+"""A vendor reads by which entry of the policy its versions are judged, whole, out of the policy that judges them (C181)."""
 
 import json
 from datetime import timedelta
@@ -18,17 +18,17 @@ from hilum.policy.matrix.policy import flat
 from hilum.policy.matrix.shipped import shipped_book
 from hilum.review.submissions import service as review
 from hilum.review.submissions.models import MADE_HERE
-from hilum.surfaces.console.parts.cell_words import _WORDS as WORDS
+from hilum.surfaces.console.parts.entry_words import _WORDS as WORDS
 from tests.flows.console_review_ground import check, enter_vendor
 from tests.flows.control_site import TRACE, build, problem
+from tests.flows.policy_ground import add, put_in_force
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.review_world import checks_of
-from tests.flows.rule_book_ground import add, put_in_force
 from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock
 from tests.unit.policy.matrix.books import document
 
-LOW = "categories.scheduling.cells.low"
+LOW = "categories.scheduling.entries.low"
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def rules(ground: Ground, who: str = "acme.developer") -> Any:
     return made(ground.site.api(who).get(f"/apps/{ground.app}/rules"), 200)
 
 
-def cell(found: Any, tier: str = "low") -> Any:
-    return next(each for each in found["cells"] if each["tier"] == tier)
+def entry(found: Any, tier: str = "low") -> Any:
+    return next(each for each in found["entries"] if each["tier"] == tier)
 
 
 def used(found: Any) -> list[tuple[str, str]]:
@@ -51,12 +51,12 @@ def used(found: Any) -> list[tuple[str, str]]:
     return [(each["authentication"], each["tier"]) for each in version["ways"] if each["used"]]
 
 
-def test_a_vendor_reads_the_cell_that_judges_its_version_and_what_its_workflow_expands_into(
+def test_a_vendor_reads_the_entry_that_judges_its_version_and_what_its_workflow_expands_into(
     ground: Ground,
 ) -> None:
     """C181."""
     agreements = {
-        f"categories.scheduling.cells.{tier}.agreements": ["data_sharing"] for tier in ("low", "moderate")
+        f"categories.scheduling.entries.{tier}.agreements": ["data_sharing"] for tier in ("low", "moderate")
     }
     put_in_force(ground.site, agreements | {f"{LOW}.quota": {"rate_per_s": 3, "burst": 17}})
 
@@ -64,7 +64,7 @@ def test_a_vendor_reads_the_cell_that_judges_its_version_and_what_its_workflow_e
 
     assert (found["category"], used(found)) == ("scheduling", [("client_secret_basic", "low")])
     assert found["versions"][0]["scopes_of"] == "clients"
-    low = cell(found)
+    low = entry(found)
     assert low["versions"] == [ground.version]
     assert (low["rules"]["agreements"], low["rules"]["quota"]["burst"]) == (["data_sharing"], 17)
     (flow,) = [each for each in found["workflows"] if each["name"] == "appointments"]
@@ -72,14 +72,14 @@ def test_a_vendor_reads_the_cell_that_judges_its_version_and_what_its_workflow_e
     assert (flow["versions"], "low" in flow["tiers"]) == ([ground.version], True)
 
 
-def test_what_a_submission_is_refused_for_is_what_the_cell_was_said_to_ask_for(ground: Ground) -> None:
-    """C181: one book says it and judges by it: the documents and proofs that are missing are those of the cell."""
+def test_what_a_submission_is_refused_for_is_what_the_entry_was_said_to_ask_for(ground: Ground) -> None:
+    """C181: one policy says it and judges by it: the documents and proofs that are missing are those of the entry."""
     everything = ["automated_checks", *sorted(set(document()["evidence"]) - {"automated_checks"})]
     put_in_force(
         ground.site,
-        {f"categories.scheduling.cells.{tier}.evidence": everything for tier in ("low", "moderate")},
+        {f"categories.scheduling.entries.{tier}.evidence": everything for tier in ("low", "moderate")},
     )
-    asked = set(cell(rules(ground))["rules"]["evidence"]) - MADE_HERE
+    asked = set(entry(rules(ground))["rules"]["evidence"]) - MADE_HERE
 
     refused = problem(ground.submit(), 422, "submission_incomplete")
 
@@ -96,7 +96,7 @@ def test_what_is_submitted_judges_a_version_and_after_it_what_was_certified(grou
         "open_submission",
         [("client_secret_basic", "moderate")],
     )
-    assert (cell(found)["versions"], cell(found, "moderate")["versions"]) == ([], [ground.version])
+    assert (entry(found)["versions"], entry(found, "moderate")["versions"]) == ([], [ground.version])
 
     body = {"revision": draft["revision"], "reason": "Not now."}
     made(ground.site.api("acme.developer").post(f"/submissions/{draft['id']}/withdraw", json=body), 200)
@@ -108,20 +108,20 @@ def test_what_is_submitted_judges_a_version_and_after_it_what_was_certified(grou
         "certification",
         [("client_secret_basic", "low")],
     )
-    assert (found["clients"][0]["tier"], cell(found)["clients"]) == ("low", [ground.client])
+    assert (found["clients"][0]["tier"], entry(found)["clients"]) == ("low", [ground.client])
 
 
 def test_what_is_only_observed_is_shown_with_what_holds_until_its_day(ground: Ground) -> None:
     until = (ground.site.clock.now() + timedelta(days=10)).date().isoformat()
     put_in_force(ground.site, {f"{LOW}.quota.burst": 3, f"{LOW}.observe": {"until": until}})
 
-    low = cell(rules(ground))
+    low = entry(rules(ground))
 
-    before = shipped_book().categories["scheduling"].cells[Tier.LOW].quota.burst
+    before = shipped_book().categories["scheduling"].entries[Tier.LOW].quota.burst
     assert (low["rules"]["quota"]["burst"], low["until"]) == (3, until)
     assert low["still"] == [{"path": "quota.burst", "value": str(before)}]
     ground.site.clock.advance(timedelta(days=10))
-    low = cell(rules(ground))
+    low = entry(rules(ground))
     assert (low["until"], low["still"]) == (None, [])
 
 
@@ -157,13 +157,13 @@ def test_nobody_but_its_members_and_the_staff_read_an_apps_rules(ground: Ground)
     assert site.browser().get(f"/api/v1{path}").status_code == 401
 
 
-def test_the_page_says_every_rule_of_the_cell_in_words(ground: Ground) -> None:
+def test_the_page_says_every_rule_of_the_entry_in_words(ground: Ground) -> None:
     """C181, C183."""
     browser = enter_vendor(ground, "acme.developer", ground.vendor)
 
     text = unescape(browser.get(f"/developer/apps/{ground.app}/rules").text)
 
-    for path, _ in flat(cell(rules(ground))["rules"]):
+    for path, _ in flat(entry(rules(ground))["rules"]):
         assert WORDS[path] in text, path
     for scope in document()["workflows"]["appointments"]["scopes"]:
         assert scope in text

@@ -30,7 +30,7 @@ class Offered(Certified):
         made(self.owner.post(self.path, json={"to": self.zen}))
 
     def sign(self, owner: TestClient, vendor: str) -> None:
-        """Let a vendor and the hospital agree, as the app's cell needs it (C189)."""
+        """Let a vendor and the hospital agree, as the app's entry needs it (C189)."""
         now = self.site.clock.now()
         body = {
             "vendor": vendor,

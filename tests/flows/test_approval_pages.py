@@ -24,7 +24,7 @@ from hilum.identity.signin.policy import actor_of
 from hilum.policy.matrix.models import ExceptionKind
 from tests.flows.console_ground import site
 from tests.flows.control_site import TRACE, ControlSite, send
-from tests.flows.rule_book_ground import WIDER, add, apply
+from tests.flows.policy_ground import WIDER, add, apply
 from tests.sim.dry_runs import dry_run
 
 __all__ = ["site"]
@@ -34,7 +34,7 @@ ID = re.compile(r"\b(?:app|ven|per|ver|idp|dry|cli)_[0-9a-z]{6,}\b")
 
 
 def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
-    """Return an act of each kind but those of the rule book, as the modules that own them write it."""
+    """Return an act of each kind but those of the policy, as the modules that own them write it."""
     ends = (site.clock.now() + timedelta(days=30)).isoformat()
     vendor = site.system(
         registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")
@@ -99,13 +99,13 @@ def test_every_kind_of_approval_reads_as_sentences(site: ControlSite) -> None:
         kind: site.uow.write_now(partial(approvals.ask, act=act, counts=True), actor=root, trace=TRACE).id
         for kind, act in acts.items()
     }
-    cell = "categories.record_modification.cells.high"
+    entry = "categories.record_modification.entries.high"
     version = add(
         site,
         WIDER
         | {
-            f"{cell}.scopes": ["system/*.cruds", "user/*.cruds"],
-            f"{cell}.quota": {"rate_per_s": 50, "burst": 900},
+            f"{entry}.scopes": ["system/*.cruds", "user/*.cruds"],
+            f"{entry}.quota": {"rate_per_s": 50, "burst": 900},
         },
     )
     dry_run(site.uow, version)

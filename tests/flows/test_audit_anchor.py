@@ -364,7 +364,7 @@ def do(grown: Installation, verb: Callable[[Context], object]) -> None:
 
 
 def go_on(grown: Installation, n: int) -> None:
-    """Add an application of the rule book, then the job's turn."""
+    """Add an application of the policy, then the job's turn."""
     do(grown, lambda ctx: _add(ctx, n))
     grown.grow()
 
@@ -374,7 +374,7 @@ def _add(ctx: Context, n: int) -> None:
     policies_store.add_application(ctx.tx, applied)
 
 
-def test_the_ends_of_the_rule_book_are_anchored(grown: Installation) -> None:
+def test_the_ends_of_the_policy_are_anchored(grown: Installation) -> None:
     """C179: each once, and verified beside the checkpoints."""
     for n in (1, 2):
         go_on(grown, n)
@@ -389,7 +389,7 @@ def test_the_ends_of_the_rule_book_are_anchored(grown: Installation) -> None:
 
 @pytest.mark.parametrize("went_on", [False, True], ids=["cut", "cut and continued"])
 def test_a_tail_cut_off_with_its_records_shows_by_the_anchor(grown: Installation, *, went_on: bool) -> None:
-    """C179: a rule book that is gone together with all that the database had of it."""
+    """C179: a policy that is gone together with all that the database had of it."""
     table = policies_store.applications
     go_on(grown, 1)
     back = grown.picture()

@@ -19,7 +19,7 @@ from hilum.review.certificates.models import LIST_REMADE
 from hilum.review.certificates.policy import SANDBOX_ONLY
 from hilum.review.certificates.service import current_of, step, validly_certified
 from tests.flows.certificate_ground import AT, DAY, Certified
-from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.control_site import ControlSite, build, problem, with_policy
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.proofs import prove
 from tests.sim.world import FakeClock
@@ -27,7 +27,7 @@ from tests.sim.world import FakeClock
 
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    found = build(sqlite_uow, clock, then=with_rule_book)
+    found = build(sqlite_uow, clock, then=with_policy)
     acme = furnish_vendor(found, "Acme Health", "acme")
     found.furnished("proved", lambda: found.system(prove, vendor=acme))
     return found

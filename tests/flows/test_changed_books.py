@@ -1,4 +1,4 @@
-"""A hospital is told what another version of the rule book changes for its apps, once (C180)."""
+"""A hospital is told what another version of the policy changes for its apps, once (C180)."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from hilum.policy.matrix.models import ApplyOrder
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.records.notices.models import Notice
-from tests.flows.rule_book_ground import READ_ONLY, narrow_rule_book
+from tests.flows.policy_ground import READ_ONLY, narrow_policy
 from tests.sim.notice_ground import NoticeGround
 from tests.store.registry_ground import GENERAL, MERCY, Ground, ground
 
@@ -62,13 +62,13 @@ def sent(made: Ground) -> list[Notice]:
 
 
 def apply(made: Ground, changes: dict[str, Any], *tenants: Any) -> None:
-    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), changes, *tenants)
+    narrow_policy(lambda verb: made.do(SYSTEM, verb), changes, *tenants)
     run(made)
 
 
-CELL = "categories.care_recommendations.cells"
+ENTRY = "categories.care_recommendations.entries"
 STOPPED, LESS = (
-    {f"{CELL}.{tier}.scopes": scopes for tier in ("moderate", "high")}
+    {f"{ENTRY}.{tier}.scopes": scopes for tier in ("moderate", "high")}
     for scopes in (["patient/Location.rs"], ["patient/Location.rs", "patient/Observation.r"])
 )
 
@@ -91,7 +91,7 @@ def test_a_book_in_force_elsewhere_or_without_effect_sends_no_mail(made: Ground)
 
 
 def test_each_change_is_mailed_by_itself_in_order(made: Ground) -> None:
-    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
+    narrow_policy(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
     apply(made, STOPPED, GENERAL)
 
     told = {each.facts["version"]: each.facts for each in sent(made)}
@@ -115,7 +115,7 @@ def test_where_nobody_has_an_address_the_staff_find_whom_to_tell(made: Ground) -
 
 def test_applications_before_the_first_run_are_not_mailed(ground: Ground) -> None:
     ground.do(SYSTEM, policies.adopt_shipped)
-    narrow_rule_book(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
+    narrow_policy(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
 
     run(ground)
 
@@ -129,7 +129,7 @@ def noticed(made: Ground) -> list[Notice]:
 def observed(made: Ground, days: int) -> tuple[datetime, dict[str, Any]]:
     """What stops the app from a day on, and is observed until then."""
     day = (made.uow.clock.now() + timedelta(days=days)).date()
-    until = {f"{CELL}.{tier}.observe": {"until": day.isoformat()} for tier in ("moderate", "high")}
+    until = {f"{ENTRY}.{tier}.observe": {"until": day.isoformat()} for tier in ("moderate", "high")}
     return datetime(day.year, day.month, day.day, tzinfo=UTC), STOPPED | until
 
 
@@ -166,7 +166,7 @@ def test_a_day_that_a_hospital_knows_of_is_not_announced_again_and_a_sooner_one_
 
     sooner, _ = observed(made, 10)
     for tier in ("moderate", "high"):
-        whole["categories"]["care_recommendations"]["cells"][tier]["observe"]["until"] = str(sooner.date())
+        whole["categories"]["care_recommendations"]["entries"][tier]["observe"]["until"] = str(sooner.date())
     apply_whole(made, whole | {"title": "A third text"})
     assert {each.facts["since"] for each in noticed(made)} > {sooner.isoformat()}
     assert len(noticed(made)) == 2

@@ -27,7 +27,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
 from hilum.identity.signin import service as signin
 from hilum.policy.matrix.exception_models import Population
-from tests.flows.control_site import ControlSite, build, everybodys_digest, send, with_rule_book
+from tests.flows.control_site import ControlSite, build, everybodys_digest, send, with_policy
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
@@ -81,7 +81,7 @@ def furnish(site: ControlSite) -> None:
 
 @pytest.fixture
 def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
-    site = build(sqlite_uow, clock, then=with_rule_book)
+    site = build(sqlite_uow, clock, then=with_policy)
     return Two(site, *site.furnished("two vendors and a service", lambda: two_and_a_service(site)))
 
 

@@ -14,7 +14,7 @@ from hilum.identity.signin import service as signin
 from tests.flows.console_ground import agree, enter_hospital
 from tests.flows.control_site import ControlSite, everybodys_digest, send
 from tests.flows.exception_ground import ALONE, declare, exceptions, site, versions_of
-from tests.flows.rule_book_ground import put_in_force
+from tests.flows.policy_ground import put_in_force
 from tests.flows.vendor_ground import made
 
 __all__ = ["site"]
@@ -165,7 +165,7 @@ def test_two_administrators_let_an_ai_write_alone_by_page(aged: ControlSite) -> 
 
 
 def test_a_requirement_is_waived_by_two(aged: ControlSite) -> None:
-    """C207: only what the cells of the app's category ask for is offered."""
+    """C207: only what the entries of the app's category ask for is offered."""
     app, _ = versions_of(aged)
     root, page = aged.signed_in("root"), f"/operations/apps/{app}/eligibility"
     assert "sandbox_run" not in root.get(page).text

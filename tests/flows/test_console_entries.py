@@ -24,7 +24,7 @@ def change(browser: TestClient, **typed: str) -> Any:
     for name, value in form_with(browser.get(CHANGE).text, "note").fields:
         sent.setdefault(name, []).append(value)
     # A text of several lines is none of the fields that are read from a page.
-    scopes = "\n".join(shipped_book().categories["scheduling"].cells[Tier.LOW].scopes)
+    scopes = "\n".join(shipped_book().categories["scheduling"].entries[Tier.LOW].scopes)
     return browser.post(CHANGE, data={**sent, "scopes": scopes, **typed})
 
 
@@ -50,7 +50,7 @@ def test_an_entry_changed_by_its_form_becomes_a_version_that_is_in_force_nowhere
     assert (added.status_code, added.headers["location"]) == (303, "/operations/policy/versions/2")
     changes, privilege_increases = site.system(partial(policies.compare, before=1, after=2))
     assert [(each.path, each.after) for each in changes] == [
-        ("categories.scheduling.cells.low.quota.burst", 7)
+        ("categories.scheduling.entries.low.quota.burst", 7)
     ]
     assert privilege_increases == ()
     fewer = change(root, scopes="user/Slot.rs", note="Only slots")

@@ -1,4 +1,4 @@
-"""What the platform's owner does by pages: the staff, scopes, putting a rule book in force, dry runs, evidence (C61, C62, C208, C210)."""
+"""What the platform's owner does by pages: the staff, scopes, putting a policy in force, dry runs, evidence (C61, C62, C208, C210)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -92,7 +92,7 @@ def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: Contr
     assert 'name="sunset"' not in site.signed_in("sam").get(page).text
 
 
-def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlSite) -> None:
+def test_a_policy_that_allows_something_new_is_tried_and_waits(site: ControlSite) -> None:
     """C208, C210: what it means comes first; without a dry run, a reason or a place nothing happens."""
     root = site.signed_in("root")
     document = wider(site)
@@ -150,7 +150,7 @@ def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> N
 def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_keeps_them(
     site: ControlSite,
 ) -> None:
-    """C181: the source, the days, each rule and what the book says; of any version, for all of the staff; in public without the console."""
+    """C181: the source, the days, each rule and what the policy says; of any version, for all of the staff; in public without the console."""
     root = site.signed_in("root")
     page = "/operations/policy/jurisdictions"
 
@@ -177,7 +177,7 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
 
 
 def test_the_page_of_a_dry_run_says_the_same_only_of_the_same_book(site: ControlSite) -> None:
-    """C208: neither of a book that changes only what concerns no app, nor where nothing but a limit changes."""
+    """C208: neither of a policy that changes only what concerns no app, nor where nothing but a limit changes."""
     root = site.signed_in("root")
 
     def page(changes: dict[str, Any]) -> tuple[str, str]:
@@ -186,8 +186,8 @@ def test_the_page_of_a_dry_run_says_the_same_only_of_the_same_book(site: Control
         return run.id, root.get(f"/operations/policy/dry-runs/{run.id}").text
 
     _, same = page({})
-    _, other = page({"categories.scheduling.cells.low.quota": {"burst": 99}})
-    run, _ = page({"categories.scheduling.cells.low.quota": {"burst": 98}})
+    _, other = page({"categories.scheduling.entries.low.quota": {"burst": 99}})
+    run, _ = page({"categories.scheduling.entries.low.quota": {"burst": 98}})
     app = add_app(site)
     limits = LimitChange("quota.burst", "200", "98"), LimitChange("lifetimes.access_token", "1 h", "10 min")
     trial = QuotaTrial(5, site.clock.now(), 3, 1)

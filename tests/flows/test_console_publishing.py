@@ -1,4 +1,4 @@
-"""A rule book is added and put in force by pages: checked with the place of each fault, compared, first at some hospitals (C208, C218)."""
+"""A policy is added and put in force by pages: checked with the place of each fault, compared, first at some hospitals (C208, C218)."""
 
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ def versions(site: ControlSite) -> int:
     return len(site.system(policies.list_versions))
 
 
-def test_a_rule_book_is_downloaded_changed_compared_and_added(site: ControlSite) -> None:
+def test_a_policy_is_downloaded_changed_compared_and_added(site: ControlSite) -> None:
     """It is in force nowhere by that; the audit names who added it."""
     root = site.signed_in("root")
     assert f'href="{NEW}"' in root.get("/operations/policy").text
@@ -38,7 +38,7 @@ def test_a_rule_book_is_downloaded_changed_compared_and_added(site: ControlSite)
     checked = send(root, NEW, "note", act="check", document=text)
 
     assert (checked.status_code, "It allows something new" in checked.text) == (200, True)
-    assert "categories.scheduling.cells.low.quota.rate_per_s" in checked.text
+    assert "categories.scheduling.entries.low.quota.rate_per_s" in checked.text
     assert versions(site) == 1
     without = send(root, NEW, "note", act="add", document=text, note=" ")
     assert (without.status_code, versions(site)) == (422, 1)
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said_with_its_place_and_nothing_is_added(
     assert said in answer.text
 
 
-def test_a_rule_book_made_before_others_were_put_in_force_waits_until_its_author_looked(
+def test_a_policy_made_before_others_were_put_in_force_waits_until_its_author_looked(
     site: ControlSite,
 ) -> None:
     """As `hilum policy publish` refuses it, unless --after names what was looked at."""
@@ -129,7 +129,7 @@ def added(site: ControlSite, document: Any) -> int:
 def test_only_what_allows_nothing_new_skips_the_dry_run_in_an_emergency(site: ControlSite) -> None:
     root = site.signed_in("root")
     narrower = wider(site)
-    narrower["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] = 0.5
+    narrower["categories"]["scheduling"]["entries"]["low"]["quota"]["rate_per_s"] = 0.5
     order = {"act": "apply", "where": "everywhere", "reason": "an attack", "emergency": "yes"}
     wide, narrow = added(site, wider(site)), added(site, narrower)
 

@@ -97,7 +97,7 @@ def test_a_person_without_the_right_is_refused_and_another_vendor_learns_nothing
     assert owner.post(page, data={"csrf": "x", "act": "abandon"}).status_code == 403
     assert owner.post(page, data={"csrf": token, "act": "sign"}).status_code == 422
     body = {"csrf": token, "act": "begin", "scenario": "kill_switch"}
-    assert owner.post(page, data=body).status_code == 404, "the rule book does not ask for it"
+    assert owner.post(page, data=body).status_code == 404, "the policy does not ask for it"
     assert (
         made(ground.site.api("acme.owner").get(f"/evidence-runs/{page.rpartition('/')[2]}"), 200)["state"]
         == "open"

@@ -11,7 +11,7 @@ from hilum.policy.matrix.models import UNCLASSIFIED
 from tests.flows import authorize_flow
 from tests.flows.authorize_flow import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient
-from tests.flows.rule_book_ground import CELLS, narrow_rule_book
+from tests.flows.policy_ground import ENTRIES, narrow_policy
 from tests.flows.token_flow import refused
 from tests.unit.policy.matrix.books import GONE, document
 
@@ -44,7 +44,7 @@ def without_high(condition: dict[str, list[str]]) -> dict[str, Any]:
         "because": "it is a drill",
         "categories": [UNCLASSIFIED],
     } | condition
-    return {"tier_rules": [*document()["tier_rules"], rule], f"{CELLS}.high": GONE}
+    return {"tier_rules": [*document()["tier_rules"], rule], f"{ENTRIES}.high": GONE}
 
 
 @CONDITIONS
@@ -56,7 +56,7 @@ def test_a_rule_about_what_is_declared_holds_when_a_person_authorizes_and_for_ev
         front.add_app(name, ClientType.PUBLIC, scopes=SCOPES, version=version)
     held = {name: front.earn(name, scopes=SCOPES)["refresh_token"] for name in ("named", "other")}
     codes = {name: front.code(name, scopes=SCOPES) for name in ("named", "other")}
-    narrow_rule_book(front.run, without_high(condition))
+    narrow_policy(front.run, without_high(condition))
 
     browser, scope = front.browser("dora"), " ".join(SCOPES)
     with pytest.raises(NotPermitted, match="app_not_certified"):
@@ -83,7 +83,7 @@ def test_a_rule_about_what_is_declared_holds_for_tokens_that_are_out(
             tokens[name] = made.token("patient/Patient.rs", client=name)
             assert (await made.get("Patient/p1", tokens[name])).status == 200
 
-        narrow_rule_book(made.run, without_high(condition), GENERAL)
+        narrow_policy(made.run, without_high(condition), GENERAL)
 
         assert (await made.get("Patient/p1", tokens["named"])).status == 403
         assert (await made.get("Patient/p1", tokens["unnamed"])).status == 200

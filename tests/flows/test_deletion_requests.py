@@ -45,7 +45,7 @@ from tests.sim.world import FakeClock
 __all__ = ["front"]
 DAY = timedelta(days=1)
 GRACE = 30
-"""Days of the low and moderate tier in the shipped rule book."""
+"""Days of the low and moderate tier in the shipped policy."""
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_certifications_that_expired_long_ago_ask_for_nothing(ground: Ground) ->
 
 
 def test_one_whose_grace_was_shortened_after_its_end_is_asked(ground: Ground) -> None:
-    """C95: it had up to three months when it ended, so that nobody was asked then; of the book of now its grace is long over."""
+    """C95: it had up to three months when it ended, so that nobody was asked then; of the policy of now its grace is long over."""
     ground.site.clock.advance((360 + GRACE_DAYS_BOUND - 1) * DAY)
 
     (asked,) = follow(ground)

@@ -200,7 +200,7 @@ def test_a_form_with_faults_keeps_what_was_typed_and_says_what_to_do(desk: Desk)
     for sentence in (
         "People would take this name for that of another vendor",
         "A description of the app is required.",
-        "The rule book has no such category.",
+        "The policy has no such category.",
     ):
         assert sentence in answer.text
     assert 'value="Acme Health"' in answer.text

@@ -31,13 +31,13 @@ from hilum.policy.matrix.shipped import shipped_book
 from hilum.policy.matrix.store import versions as policy_versions
 from tests.flows import token_flow
 from tests.flows.claims import SHOWN_BY
-from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.policy_ground import narrow_policy
 from tests.flows.token_flow import BASE, MERCY, Platform
 from tests.sim.one_world import in_one_world
 
 platform = token_flow.platform
 LAKESIDE = TenantId("lakeside")
-TIERS_OF_CELLS = ("low", "moderate", "high")
+TIERS_OF_ENTRIES = ("low", "moderate", "high")
 TESTS = Path(__file__).parents[1]
 SMART = f"/t/{MERCY}/fhir/.well-known/smart-configuration"
 OPENID = f"/t/{MERCY}/.well-known/openid-configuration"
@@ -283,20 +283,22 @@ def test_the_workflows_of_an_app_that_is_no_longer_used_are_not_listed(
     assert workflows(lakeside) == []
 
 
-def test_the_rule_book_at_the_hospital_decides_which_workflows_there_are(lakeside: Platform) -> None:
-    """C218: another book at another hospital changes nothing here."""
-    narrower = {f"categories.{UNCLASSIFIED}.cells.{tier}.workflows": ["intake"] for tier in TIERS_OF_CELLS}
+def test_the_policy_at_the_hospital_decides_which_workflows_there_are(lakeside: Platform) -> None:
+    """C218: another policy at another hospital changes nothing here."""
+    narrower = {
+        f"categories.{UNCLASSIFIED}.entries.{tier}.workflows": ["intake"] for tier in TIERS_OF_ENTRIES
+    }
 
-    narrow_rule_book(lakeside.run, narrower, LAKESIDE)
+    narrow_policy(lakeside.run, narrower, LAKESIDE)
 
     assert workflows(lakeside) == ["intake"]
     assert len(workflows(lakeside, MERCY)) == len(shipped_book().workflows)
 
 
-def test_while_the_rule_book_cannot_be_trusted_the_documents_list_no_workflow_and_are_published(
+def test_while_the_policy_cannot_be_trusted_the_documents_list_no_workflow_and_are_published(
     lakeside: Platform,
 ) -> None:
-    narrow_rule_book(lakeside.run, {f"categories.{UNCLASSIFIED}.cells.low.workflows": ["intake"]}, LAKESIDE)
+    narrow_policy(lakeside.run, {f"categories.{UNCLASSIFIED}.entries.low.workflows": ["intake"]}, LAKESIDE)
     lakeside.run(lambda ctx: ctx.tx.execute(delete(policy_versions)))
     lakeside.run(lambda ctx: ctx.advance_epoch(POLICIES, "application/1"))
 

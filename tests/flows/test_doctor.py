@@ -556,26 +556,26 @@ def test_a_fhir_server_at_a_dead_port_is_found_and_only_when_asked_for(
     assert doctor(SECRET_KEY)[0] == 0, "a hospital's server that is down is no fault of this node"
 
 
-def test_a_deleted_application_of_the_rule_book_is_named(
+def test_a_deleted_application_of_the_policy_is_named(
     doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
-    """Without its last application an earlier book would decide; the audit trail still has its record."""
+    """Without its last application an earlier policy would decide; the audit trail still has its record."""
 
     def narrow(ctx: Context) -> None:
         policies.adopt_shipped(ctx)
-        narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
+        narrower = document({"categories.scheduling.entries.low.quota": {"burst": 99}})
         version = policies.add_version(ctx, narrower, base=1, note="")
         policies.apply(ctx, ApplyOrder(version.number, (), 1, "a drill", emergency=True))
 
     spoil(sqlite_uow, narrow)
     code, found = doctor(SECRET_KEY)
-    assert (code, found["rule book"]["next"]) == (0, "version 2, application 2")
+    assert (code, found["policy"]["next"]) == (0, "version 2, application 2")
 
     spoil(sqlite_uow, lambda ctx: ctx.tx.execute(delete(applications).where(applications.c.number == 2)))
 
     code, found = doctor(SECRET_KEY)
-    assert (code, found["rule book"]["ok"]) == (1, False)
+    assert (code, found["policy"]["ok"]) == (1, False)
     assert (
-        "Applications 2 to 2 of the rule book are missing: the audit trail has their records."
-        in found["rule book"]["next"]
+        "Applications 2 to 2 of the policy are missing: the audit trail has their records."
+        in found["policy"]["next"]
     )

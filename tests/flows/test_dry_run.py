@@ -28,16 +28,16 @@ from hilum.records.audit.models import EventQuery
 from hilum.server.jobs import jobs_of
 from hilum.server.schedule import JobLease
 from tests.conftest import SECRET_KEY
-from tests.flows.dry_run_ground import CELLS, add, dry_run, jobs_at, rows
+from tests.flows.dry_run_ground import ENTRIES, add, dry_run, jobs_at, rows
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import TRACE
 from tests.sim.world import FakeClock, SeededIds
 
-READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
+READ_ONLY = {f"{ENTRIES}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
 TIERS = ("low", "moderate", "high")
 NO_OBSERVATIONS = {
-    f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []
+    f"{ENTRIES}.{tier}.scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []
     for tier in TIERS
 }
 WEIGHT = {
@@ -190,7 +190,7 @@ def test_a_shorter_life_of_certificates_is_a_lapse_when_it_is_over_and_an_earlie
         assert (await made.get("Patient/p1", made.token("user/Patient.rs"))).status == 200
 
         run = dry_run(
-            made, {f"{CELLS}.{tier}.certificate_life": life for tier in ("low", "moderate", "high")}
+            made, {f"{ENTRIES}.{tier}.certificate_life": life for tier in ("low", "moderate", "high")}
         )
 
         app = made.clients["app"].id
@@ -211,7 +211,7 @@ def test_a_changed_quota_is_tried_on_the_recorded_calls_of_an_app_at_a_hospital(
     """C208: the refusals that it would bring, by the buckets that enforce it; and on the way back those that would not be."""
 
     async def story(made: Ground) -> None:
-        tight = {f"{CELLS}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
+        tight = {f"{ENTRIES}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
         await use(made)
         run = dry_run(made, tight)
         [row] = of_calls(made, run)
@@ -256,7 +256,7 @@ def of_calls(made: Ground, run: DryRun) -> list[dict[str, Any]]:
 def test_a_quota_is_not_tried_on_a_record_that_is_not_complete(play: Play) -> None:
     async def story(made: Ground) -> None:
         await use(made)
-        tight = {f"{CELLS}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
+        tight = {f"{ENTRIES}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
         version = add(made, tight)
         made.run(lambda ctx: policies.ask_dry_run(ctx, version))
 
@@ -291,7 +291,7 @@ def test_a_version_that_changes_nothing_for_an_app_lists_nothing(play: Play) -> 
     async def story(made: Ground) -> None:
         await use(made)
 
-        run = dry_run(made, {"categories.scheduling.cells.low.quota": {"burst": 99}})
+        run = dry_run(made, {"categories.scheduling.entries.low.quota": {"burst": 99}})
 
         assert {kind: rows(made, run, kind) for kind in Kind} == {kind: [] for kind in Kind}
         assert run.decisions == 5

@@ -8,8 +8,8 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.operations.dry_runs import store
 from hilum.operations.dry_runs.models import Kind
 from hilum.policy.matrix.models import DryRun
-from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import NARROWER, add
+from tests.flows.control_site import TRACE, ControlSite, build, with_policy
+from tests.flows.policy_ground import NARROWER, add
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run, packs_of
 from tests.sim.journals import journal_of
@@ -21,7 +21,7 @@ RUNS = "/policies/dry-runs"
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 def done(site: ControlSite) -> DryRun:

@@ -18,10 +18,10 @@ from hilum.review.recertification import store as revalidation
 from hilum.review.recertification.models import Finding, Severity, State
 from tests.flows.authorize_flow import Front, front, keep_using
 from tests.flows.connected_ground import connect
-from tests.flows.dry_run_ground import CELLS, dry_run, rows
+from tests.flows.dry_run_ground import ENTRIES, dry_run, rows
 from tests.flows.exception_ground import STRICT, lower, withhold
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
-from tests.flows.rule_book_ground import everywhere
+from tests.flows.policy_ground import everywhere
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import dry_run as dry_run_of
 from tests.sim.world import FakeClock, SeededIds
@@ -38,7 +38,7 @@ def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) 
 
 
 def everyone(name: str, value: Any) -> dict[str, Any]:
-    return {f"{CELLS}.{tier}.{name}": value for tier in ("low", "moderate", "high")}
+    return {f"{ENTRIES}.{tier}.{name}": value for tier in ("low", "moderate", "high")}
 
 
 def lapses(made: Ground, run: DryRun, what: str) -> list[dict[str, Any]]:
@@ -48,8 +48,8 @@ def lapses(made: Ground, run: DryRun, what: str) -> list[dict[str, Any]]:
 
 
 @both_backends
-def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_changes(play: Play) -> None:
-    """C19: it counts while the version is tried, and no other book keeps it."""
+def test_a_lowered_tier_ends_with_its_policy_and_what_it_gave_changes(play: Play) -> None:
+    """C19: it counts while the version is tried, and no other policy keeps it."""
 
     async def story(made: Ground) -> None:
         token, version = made.token("patient/Patient.rs"), made.clients["app"].version
@@ -111,7 +111,7 @@ def overdue(ctx: Context, app: AppId, vendor: VendorId, days: int) -> None:
 def test_what_overdue_findings_would_stop_is_listed_where_the_escalation_goes_further(
     play: Play, before: str, after: str, days: int, what: str
 ) -> None:
-    """C226: the shipped book suspends after thirty days."""
+    """C226: the shipped policy suspends after thirty days."""
 
     async def story(made: Ground) -> None:
         made.run(partial(withhold, changes=everyone("automation", before)))

@@ -12,8 +12,8 @@ from hilum.policy.matrix.dry_runs import dry_run_fault
 from hilum.policy.matrix.models import DRY_RUN_VALID, TAKE_BACK_WITHIN, ApplyOrder, DryRun, DryRunState
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
-from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, in_force, json_of
+from tests.flows.control_site import ControlSite, build, with_policy
+from tests.flows.policy_ground import NARROWER, WIDER, add, agree, in_force, json_of
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run
 from tests.sim.world import START, FakeClock
@@ -23,7 +23,7 @@ DIGEST = "d" * 64
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 def apply(site: ControlSite, version: int, *tenants: str, **more: Any) -> Any:

@@ -9,9 +9,9 @@ import pytest
 from hilum.review.submissions.jobs import keep_time
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_ground import Ground, pass_discipline, signs
 from tests.flows.review_world import World, checks_of, decide, in_order, results
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
 from tests.sim.jwks_host import Page
 
@@ -22,15 +22,15 @@ FLOW = b"%PDF of a data flow"
 
 @pytest.fixture
 def ground(world: World) -> Ground:
-    """An app whose cells of the rule book ask for a document of its data flow, and whom a person examines."""
+    """An app whose entries of the policy ask for a document of its data flow, and whom a person examines."""
     made_ground = in_order(world)
-    cell = "categories.scheduling.cells"
+    entry = "categories.scheduling.entries"
     change: dict[str, Any] = {
-        f"{cell}.{tier}.evidence": ["automated_checks", "data_flow"] for tier in ("low", "moderate")
+        f"{entry}.{tier}.evidence": ["automated_checks", "data_flow"] for tier in ("low", "moderate")
     }
 
     def build() -> None:
-        put_in_force(made_ground.site, change | {f"{cell}.low.review.automatic": False})
+        put_in_force(made_ground.site, change | {f"{entry}.low.review.automatic": False})
         signs(made_ground.site, "rita", "technical")
 
     made_ground.site.furnished("a data flow is asked for", build)

@@ -7,6 +7,7 @@ import pytest
 from hilum.review.certification_runs.judging import SCENARIOS
 from hilum.review.certification_runs.models import RESULT_LIFE
 from tests.flows.control_site import codes, problem
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_ground import Ground, pass_discipline, signs
 from tests.flows.review_world import (
     World,
@@ -19,7 +20,6 @@ from tests.flows.review_world import (
     results,
     sandbox_client,
 )
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
 
 ABOUT = ("evidence.attached", "sandbox_run")
@@ -27,14 +27,14 @@ ABOUT = ("evidence.attached", "sandbox_run")
 
 @pytest.fixture
 def ground(world: World) -> Ground:
-    """An app whose cell of the rule book asks for a run."""
+    """An app whose entry of the policy asks for a run."""
     made_ground = in_order(world)
-    cell = "categories.scheduling.cells"
-    change = {f"{cell}.{tier}.evidence": ["automated_checks", "sandbox_run"] for tier in ("low", "moderate")}
+    entry = "categories.scheduling.entries"
+    change = {f"{entry}.{tier}.evidence": ["automated_checks", "sandbox_run"] for tier in ("low", "moderate")}
 
     def build() -> None:
         # And a person examines every one.
-        put_in_force(made_ground.site, change | {f"{cell}.low.review.automatic": False})
+        put_in_force(made_ground.site, change | {f"{entry}.low.review.automatic": False})
         signs(made_ground.site, "rita", "technical")
 
     made_ground.site.furnished("a run is asked for", build)
@@ -42,7 +42,7 @@ def ground(world: World) -> Ground:
 
 
 def test_what_needs_a_run_is_certified_with_one_and_not_without(ground: Ground, world: World) -> None:
-    """C105, C120: a run of this version, with every scenario that the rule book requires."""
+    """C105, C120: a run of this version, with every scenario that the policy requires."""
     client = sandbox_client(ground)
     sent = str(made(ground.submit())["id"])
     assert world.check()

@@ -60,7 +60,7 @@ def low(run: Certifying, app: App) -> None:
 
 
 def test_an_app_that_behaves_passes_and_its_result_is_signed(run: Certifying) -> None:
-    """C120, C126: bound to version and rule book; the run is in the launch, the token and every record of what the app does."""
+    """C120, C126: bound to version and policy; the run is in the launch, the token and every record of what the app does."""
     opened = run.open()
     app = App(run)
     low(run, app)
@@ -71,7 +71,7 @@ def test_an_app_that_behaves_passes_and_its_result_is_signed(run: Certifying) ->
         each for each in ended.result["scenarios"] if each["outcome"] != "met"
     ]
     assert ended.state is State.PASSED
-    assert (ended.result["version"], ended.result["rule_book"]) == (version_of(run).id, 1)
+    assert (ended.result["version"], ended.result["policy_version"]) == (version_of(run).id, 1)
     mine = run.front.accesses(run=opened.id)
     assert len(mine) == len(app.seen)
     assert {each.event.facts["run"] for each in run.front.run(_mints) if "run" in each.event.facts} == {
@@ -272,8 +272,8 @@ def test_a_developer_makes_the_server_fail_for_their_own_client_at_a_sandbox_onl
     assert [each.event.outcome.value for each in recorded.events].count("done") == 1
 
 
-def test_a_run_takes_further_scenarios_of_the_rule_book_by_choice(run: Certifying) -> None:
-    """C122: those of its tier stay, all are judged, and one that the rule book does not have opens nothing."""
+def test_a_run_takes_further_scenarios_of_the_policy_by_choice(run: Certifying) -> None:
+    """C122: those of its tier stay, all are judged, and one that the policy does not have opens nothing."""
     with pytest.raises(Invalid) as refused:
         run.open(further=("slow_answer", "earthquake"))
     assert refused.value.fields == {"scenarios": "scenario_unknown"}

@@ -42,7 +42,7 @@ from tests.flows.exception_ground import (
     withhold,
 )
 from tests.flows.gateway_ground import Ground, patient, player
-from tests.flows.rule_book_ground import add, agree, apply
+from tests.flows.policy_ground import add, agree, apply
 from tests.flows.token_flow import Platform
 from tests.flows.vendor_ground import certified, made
 from tests.sim.backends import both_backends
@@ -268,7 +268,7 @@ def test_what_changed_while_the_request_waited_is_not_agreed_to(site: ControlSit
     assert exceptions(site) == []
 
 
-def test_another_rule_book_ends_a_lowered_tier(site: ControlSite) -> None:
+def test_another_policy_ends_a_lowered_tier(site: ControlSite) -> None:
     """C19."""
     app, version = versions_of(site)
     agree(site, lower_tier(site, version))
@@ -434,7 +434,7 @@ def test_there_is_no_exception_for_a_version_that_does_not_act_alone(site: Contr
 # --- enforcement ---------------------------------------------------------------------------------------------------------------
 
 platform = token_flow.platform
-NO_HIGH = {"categories.unclassified.cells.high": GONE}
+NO_HIGH = {"categories.unclassified.entries.high": GONE}
 
 
 def test_a_token_has_nothing_that_a_raised_tier_withholds(platform: Platform) -> None:
@@ -566,7 +566,7 @@ def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: 
 
 
 @both_backends
-def test_another_rule_book_that_raises_an_app_opens_a_delta_review_once(site: ControlSite) -> None:
+def test_another_policy_that_raises_an_app_opens_a_delta_review_once(site: ControlSite) -> None:
     """C21: found by the job, which runs again and again."""
     _, version = versions_of(site)
     rule = {"name": "reads-results", "tier": "high", "because": "it reads {type}", "types": ["Observation"]}

@@ -1,4 +1,4 @@
-"""A rule book that allows something new is at chosen hospitals first, and what was refused there stands beside everywhere (C218, ADR 43)."""
+"""A policy that allows something new is at chosen hospitals first, and what was refused there stands beside everywhere (C218, ADR 43)."""
 
 import re
 from datetime import timedelta
@@ -13,8 +13,8 @@ from hilum.policy.matrix import service
 from hilum.policy.matrix.first_hospitals import BEFORE
 from hilum.policy.matrix.models import TAKE_BACK_WITHIN
 from hilum.records.audit.models import SLOTS_KEPT, Outcome
-from tests.flows.control_site import ControlSite, build, send, with_rule_book
-from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, apply, in_force, json_of
+from tests.flows.control_site import ControlSite, build, send, with_policy
+from tests.flows.policy_ground import NARROWER, WIDER, add, agree, apply, in_force, json_of
 from tests.flows.use_ground import Ground
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import rehearse
@@ -26,7 +26,7 @@ FIRST = "must be in force at hospitals that you choose"
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 def only_synthetic(site: ControlSite) -> None:
@@ -45,7 +45,7 @@ def text_of(page: str) -> str:
 def test_what_was_refused_at_the_first_hospitals_before_and_since_is_counted(
     site: ControlSite, clock: FakeClock
 ) -> None:
-    """C218: at these hospitals only, and nothing that no rule book brings about."""
+    """C218: at these hospitals only, and nothing that no policy brings about."""
     only_synthetic(site)
     ground, version = Ground(site.uow, clock, site), add(site, WIDER)
     ground.use("general", "general", "general", days_ago=2)

@@ -163,7 +163,7 @@ class Story:
         return body
 
     def documents(self, app: App, *kinds: str) -> list[dict[str, str]]:
-        """Serve the documents that the rule book asks for, and return them as they are declared."""
+        """Serve the documents that the policy asks for, and return them as they are declared."""
         found = []
         for kind in kinds:
             text = f"The {kind} of {app.prefix}.".encode()

@@ -335,7 +335,7 @@ def anything(uow: UnitOfWork, part: Part) -> None:
     run(uow, lambda ctx: ctx.advance_epoch(part))
 
 
-def test_a_switch_is_obeyed_while_a_rule_book_is_parsed(
+def test_a_switch_is_obeyed_while_a_policy_is_parsed(
     uow: UnitOfWork, slow_part: Callable[[Part], Slow]
 ) -> None:
     """One application is one change, but what it puts in force may be long: it is read apart from the thread that watches."""

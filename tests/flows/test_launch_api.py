@@ -16,7 +16,7 @@ from hilum.identity.signin import service as signin
 from hilum.operations.switch_administration import service as switch_administration
 from hilum.policy.matrix.models import Tier
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
-from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.policy_ground import narrow_policy
 from tests.flows.token_flow import BASE, MERCY, OTHER
 from tests.sim.browser import seen_from
 from tests.sim.one_world import in_one_world
@@ -343,12 +343,12 @@ def test_an_app_is_opened_from_where_its_version_declares(ehr: Ehr, placement: s
     assert ehr.launch(opened).placement == placement
 
 
-def test_an_app_that_declares_no_placements_is_opened_wherever_its_cell_lists(ehr: Ehr) -> None:
+def test_an_app_that_declares_no_placements_is_opened_wherever_its_entry_lists(ehr: Ehr) -> None:
     """C191: it was certified as if it had every one."""
     assert ehr.launch(ehr.open(placement="orders")).placement == "orders"
 
 
-def test_a_placement_that_the_rule_book_does_not_name_is_refused_by_its_field(ehr: Ehr) -> None:
+def test_a_placement_that_the_policy_does_not_name_is_refused_by_its_field(ehr: Ehr) -> None:
     """C191."""
     told = problem(ehr.send("POST", LAUNCHES, ehr.order(placement="ceiling")), 422, "launch_invalid")
 
@@ -378,15 +378,15 @@ def test_a_launch_from_elsewhere_is_refused_with_a_sentence_for_the_clinician(
     assert (refused.outcome, refused.reason) == ("refused", "placement_not_allowed")
 
 
-CELLS = {f"categories.unclassified.cells.{tier}.placements": ["banner"] for tier in Tier}
+ENTRIES = {f"categories.unclassified.entries.{tier}.placements": ["banner"] for tier in Tier}
 
 
-def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_in_progress(
+def test_a_entry_without_a_placement_closes_it_to_its_category_also_for_launches_in_progress(
     ehr: Ehr,
 ) -> None:
     """C191: whatever the version declares; judged again when the browser opens the launch."""
     opened = ehr.open(placement="orders")
-    narrow_rule_book(ehr.platform.run, CELLS, MERCY)
+    narrow_policy(ehr.platform.run, ENTRIES, MERCY)
 
     refused = problem(ehr.send("POST", LAUNCHES, ehr.order(placement="orders")), 403, "placement_not_allowed")
     assert "Open it above the chart, or ask" in refused["detail"]
@@ -396,13 +396,13 @@ def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_
     assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
 
 
-WORKFLOWS = {f"categories.unclassified.cells.{tier}.workflows": ["outreach"] for tier in Tier}
+WORKFLOWS = {f"categories.unclassified.entries.{tier}.workflows": ["outreach"] for tier in Tier}
 
 
 def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_opened(ehr: Ehr) -> None:
-    """C190, C38: in the clinician's words, before a browser waits for it; and at the browser, if the rule book changes in between."""
+    """C190, C38: in the clinician's words, before a browser waits for it; and at the browser, if the policy changes in between."""
     opened = ehr.open(intent="pre-visit-intake")
-    narrow_rule_book(ehr.platform.run, WORKFLOWS, MERCY)
+    narrow_policy(ehr.platform.run, WORKFLOWS, MERCY)
 
     told = problem(
         ehr.send("POST", LAUNCHES, ehr.order(intent="pre-visit-intake")), 403, "workflow_not_approved"
@@ -420,9 +420,9 @@ def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_open
 
 
 @pytest.mark.parametrize("placement", ["banner", ""])
-def test_an_app_of_a_category_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr, placement: str) -> None:
+def test_an_app_of_a_category_that_no_entry_admits_is_opened_from_nowhere(ehr: Ehr, placement: str) -> None:
     """C38, C191: whoever opens it is told that it is the kind of app."""
-    narrow_rule_book(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
+    narrow_policy(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
 
     refused = problem(ehr.send("POST", LAUNCHES, ehr.order(placement=placement)), 403, "app_not_certified")
 

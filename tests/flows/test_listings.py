@@ -21,14 +21,14 @@ from tests.flows.certified_app import Certified, certified_in
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import problem
 from tests.flows.listing_ground import WHY, act, figure, follow, seen
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_world import World
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 
 DAY = timedelta(days=1)
 GRACE = 30 * DAY
-"""Of the low tier in the shipped rule book."""
+"""Of the low tier in the shipped policy."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Agreements and what is refreshed under them end by the limits and the class of the app's cell, each with its own reason (C89, C194)."""
+"""Agreements and what is refreshed under them end by the limits and the class of the app's entry, each with its own reason (C89, C194)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +17,7 @@ from hilum.foundation.kernel.ids import PersonId
 from hilum.foundation.kernel.pages import PageQuery
 from tests.flows.authorize_flow import Front, answer, front, keep_using
 from tests.flows.connected_ground import connect, manage
-from tests.flows.rule_book_ground import everywhere, narrow_rule_book
+from tests.flows.policy_ground import everywhere, narrow_policy
 from tests.flows.token_flow import MERCY, TRACE, refused
 from tests.sim.world import FakeClock
 
@@ -35,7 +35,7 @@ def listed(front: Front, person: PersonId, *, by: str) -> list[AgreementLife]:
 
 
 def limits(front: Front, **changes: Any) -> None:
-    narrow_rule_book(front.run, everywhere("lifetimes", changes))
+    narrow_policy(front.run, everywhere("lifetimes", changes))
 
 
 def idle(front: Front, token: str) -> str:
@@ -46,7 +46,7 @@ def idle(front: Front, token: str) -> str:
 
 
 def dormant(front: Front, token: str) -> str:
-    narrow_rule_book(front.run, everywhere("dormant_ends", True) | everywhere("dormant_days", 100))
+    narrow_policy(front.run, everywhere("dormant_ends", True) | everywhere("dormant_days", 100))
     token = keep_using(front, token, days=99, times=2)
     front.clock.advance(100 * DAY)
     return token
@@ -69,9 +69,9 @@ def fixed(front: Front, token: str) -> str:
 
 
 def once(front: Front) -> None:
-    """Regulation gives apps with offline access to a patient's own record a life, so a cell for one opening lists no such access."""
+    """Regulation gives apps with offline access to a patient's own record a life, so an entry for one opening lists no such access."""
     front_door = ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access"]
-    narrow_rule_book(
+    narrow_policy(
         front.run, everywhere("lifetimes", {"expiry": "one_time"}) | everywhere("session_scopes", front_door)
     )
 

@@ -1,4 +1,4 @@
-"""What a stricter cell of the rule book would have refused is counted while it is observed, listed, and told to owners once (C209)."""
+"""What a stricter entry of the policy would have refused is counted while it is observed, listed, and told to owners once (C209)."""
 
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from hilum.foundation.kernel.ids import AppId, LaunchId, TenantId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.operations.dry_runs import jobs, observing
 from hilum.operations.dry_runs.models import ObservedCount
-from hilum.policy.matrix import observed as observed_cells
+from hilum.policy.matrix import observed as observed_entries
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
 from tests.flows.dry_run_ground import jobs_at
@@ -40,17 +40,17 @@ def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) 
 
 def stricter(made: Ground, days: int) -> dict[str, Any]:
     """Fewer scopes, one request in ten minutes, and agreements of two days, all of them observed for some days."""
-    cells = document()["categories"]["unclassified"]["cells"]
+    entries = document()["categories"]["unclassified"]["entries"]
     until = (made.clock.now() + timedelta(days=days)).date()
     change = {
         "quota": {"rate_per_s": 0.001, "burst": 1},
         "observe": {"until": until.isoformat()},
     }
     return {
-        f"categories.unclassified.cells.{tier}": cells[tier]
+        f"categories.unclassified.entries.{tier}": entries[tier]
         | change
         | {"scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []}
-        | {"lifetimes": cells[tier]["lifetimes"] | {"authorization": "2 d"} if "lifetimes" in cells[tier] else {"authorization": "2 d"}}
+        | {"lifetimes": entries[tier]["lifetimes"] | {"authorization": "2 d"} if "lifetimes" in entries[tier] else {"authorization": "2 d"}}
         for tier in TIERS
     }  # fmt: skip
 
@@ -123,7 +123,7 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
             == [("general", expected)]
         )
         assert listed(made, tenant=CLINIC) == listed(made, app="app_other") == []
-        _, observed = made.run(observed_cells.in_force)
+        _, observed = made.run(observed_entries.in_force)
         assert [(each.version, each.category, each.tier.value) for each in observed] == [
             (number, "unclassified", tier) for tier in TIERS
         ]
@@ -131,14 +131,16 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
         scopes = "patient/Patient.rs", "patient/Observation.rs"
         applicant = Applicant(UNCLASSIFIED, scopes, ClientAuthentication.KEY, certified_tier=Tier.HIGH)
         (coming,) = made.run(
-            lambda ctx: observed_cells.foreseen(ctx, applicant, tenant=GENERAL, version=None)
+            lambda ctx: observed_entries.foreseen(ctx, applicant, tenant=GENERAL, version=None)
         )
         assert (coming.day, coming.lost) == (observed[0].until, ("patient/Observation.rs",))
 
     play(story)
 
 
-def test_owners_get_one_mail_and_the_stricter_cell_is_enforced_from_its_day_without_a_job(play: Play) -> None:
+def test_owners_get_one_mail_and_the_stricter_entry_is_enforced_from_its_day_without_a_job(
+    play: Play,
+) -> None:
     async def story(made: Ground) -> None:
         prove_security_contact(made)
         put_in_force(made, stricter(made, days=10))
@@ -156,7 +158,7 @@ def test_owners_get_one_mail_and_the_stricter_cell_is_enforced_from_its_day_with
         made.keeper.step(0)
         fresh = made.token("patient/Observation.rs", "patient/Patient.rs")
         assert (await made.get(search, fresh)).status == 403
-        assert (listed(made), made.run(observed_cells.in_force)[1]) == ([], ())
+        assert (listed(made), made.run(observed_entries.in_force)[1]) == ([], ())
         count(made)
         assert len(mails(made)) == len(told)
 
@@ -215,14 +217,14 @@ def test_a_failed_count_is_retried_a_day_later_and_none_runs_without_an_observat
 
 
 def test_launches_and_missing_agreements_are_counted_and_the_vendor_reads_its_own(play: Play) -> None:
-    """C209: what a stricter cell would refuse where something begins, and not only of requests."""
+    """C209: what a stricter entry would refuse where something begins, and not only of requests."""
 
     async def story(made: Ground) -> None:
         stricter_still = {"workflows": ["intake"], "placements": ["note"], "agreements": ["data_use"]}
         until = (made.clock.now() + timedelta(days=30)).date().isoformat()
-        cells = document()["categories"]["unclassified"]["cells"]
+        entries = document()["categories"]["unclassified"]["entries"]
         changes = {
-            f"categories.unclassified.cells.{tier}": cells[tier]
+            f"categories.unclassified.entries.{tier}": entries[tier]
             | stricter_still
             | {"observe": {"until": until}}
             for tier in TIERS

@@ -1,4 +1,4 @@
-"""What a vendor must have proved to have a version certified for production, as the rule book's cell says (C6, C7)."""
+"""What a vendor must have proved to have a version certified for production, as the policy's entry says (C6, C7)."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,14 +19,14 @@ from hilum.policy.matrix.models import PROOFS, SANDBOX_TRIAL, Tier
 from hilum.policy.matrix.shipped import shipped_book
 from tests.flows.control_site import ControlSite, build
 from tests.flows.domain_ground import Ground, checker_at
-from tests.flows.rule_book_ground import put_in_force
+from tests.flows.policy_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import running
 from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock
 from tests.unit.policy.matrix.books import book, faults_of
 
-ASKED = {f"categories.scheduling.cells.{tier}.proofs": list(PROOFS) for tier in ("low", "moderate")}
+ASKED = {f"categories.scheduling.entries.{tier}.proofs": list(PROOFS) for tier in ("low", "moderate")}
 SCOPES = ["launch", "user/Slot.rs"]
 
 
@@ -81,9 +81,9 @@ def test_what_is_not_proved_keeps_a_version_from_production_and_is_listed(
     assert certify(ground, version).endswith("Not proved now: domain, owner, security, support.")
 
 
-def test_a_sandbox_and_a_cell_that_asks_for_none_need_no_proof(ground: Ground) -> None:
+def test_a_sandbox_and_a_entry_that_asks_for_none_need_no_proof(ground: Ground) -> None:
     version = version_of(ground)
-    put_in_force(ground.site, {"categories.scheduling.cells.low.proofs": []})
+    put_in_force(ground.site, {"categories.scheduling.entries.low.proofs": []})
     assert certify(ground, version) == ""
 
     put_in_force(ground.site, ASKED)
@@ -104,17 +104,17 @@ def test_who_does_not_look_for_proofs_counts_as_having_found_none(ground: Ground
     assert caught.value.fields == {"version": "proofs_missing"}
 
 
-def test_proofs_of_a_cell_are_stored_and_asking_for_fewer_takes_two_people() -> None:
+def test_proofs_of_a_entry_are_stored_and_asking_for_fewer_takes_two_people() -> None:
     """C210: and a higher tier asks for no fewer."""
     asked = book(ASKED)
     again, faults = read_stored(render(asked), asked.digest)
 
     assert faults == ()
     assert again is not None
-    assert again.categories["scheduling"].cells[Tier.LOW].proofs == frozenset(PROOFS)
+    assert again.categories["scheduling"].entries[Tier.LOW].proofs == frozenset(PROOFS)
     assert privilege_increases(shipped_book(), asked) == ()
     assert privilege_increases(asked, shipped_book())
-    path = "categories.scheduling.cells"
+    path = "categories.scheduling.entries"
     assert faults_of({f"{path}.moderate.proofs": ["domain"]}) == [
         (f"{path}.moderate.proofs", "looser_than_lower_tier")
     ]
@@ -125,6 +125,6 @@ def test_the_shipped_book_asks_for_contacts_at_every_tier_and_for_a_domain_above
     """C7: in every category in which an app can be certified for production."""
     contacts_of = frozenset(ContactKind)
     for category in shipped_book().categories.values():
-        for tier, cell in category.cells.items():
+        for tier, entry in category.entries.items():
             asked = contacts_of if tier is Tier.LOW else frozenset(PROOFS)
-            assert cell.proofs == (frozenset() if category.name == SANDBOX_TRIAL else asked), category.name
+            assert entry.proofs == (frozenset() if category.name == SANDBOX_TRIAL else asked), category.name

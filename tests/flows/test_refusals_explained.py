@@ -160,7 +160,7 @@ def test_changes_say_who_what_about_and_why_and_leave_routine_to_its_own_kind(de
     sam = desk.browser("sam")
 
     changes = unescape(sam.get("/operations/audit/changes").text)
-    assert re.search(r'href="/operations/policy/versions/3">rule book 3<', changes)
+    assert re.search(r'href="/operations/policy/versions/3">policy 3<', changes)
     assert re.search(r'href="/operations/staff/apr_1">request: policy<', changes)
     assert "shorter tokens" in changes
     assert "after the review" in changes

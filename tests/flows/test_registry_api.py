@@ -33,7 +33,7 @@ def registered(site: ControlSite) -> tuple[Any, Any]:
     return site.furnished_once("registered by root", lambda: register(site.api("root")))
 
 
-def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: ControlSite) -> None:
+def test_a_version_declares_workflows_and_placements_of_the_policy(site: ControlSite) -> None:
     """C18, C191."""
     root = site.api("root")
     app, undeclared = registered(site)

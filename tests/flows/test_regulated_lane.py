@@ -137,7 +137,7 @@ def test_what_is_lacking_is_said_and_it_is_enabled_once_it_is_there(
     assert see(ground, asked["id"])["state"] == "enabled"
 
 
-def test_a_request_that_the_rule_book_lets_nobody_certify_keeps_no_other_waiting(ground: Ground) -> None:
+def test_a_request_that_the_policy_lets_nobody_certify_keeps_no_other_waiting(ground: Ground) -> None:
     """C106, C112: it waits, while the clocks of everybody else go on."""
     asked = made(ask_for_regulated_access(ground))
     moved = text("UPDATE registry_app SET category = 'sandbox_trial'")

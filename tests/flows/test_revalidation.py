@@ -17,8 +17,8 @@ from hilum.review.submissions.models import LOOK_BYTES, Look, Target
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, NO_USE, Certified, certified_in
 from tests.flows.control_site import codes, problem
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_world import OK, World
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
@@ -132,12 +132,12 @@ def test_a_proof_that_lapses_is_a_finding_with_a_deadline_until_it_is_proved_aga
     assert certified.level() == ("none", "none")
 
 
-def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certified(
+def test_a_policy_that_begins_to_ask_for_proofs_stops_nothing_that_is_certified(
     certified: Certified,
 ) -> None:
     """C7: from one day to the next what is new is refused; what is certified has the deadline of a finding."""
     ground = certified.ground
-    put_in_force(ground.site, {"categories.scheduling.cells.low.proofs": []})
+    put_in_force(ground.site, {"categories.scheduling.entries.low.proofs": []})
     certified.end_proofs(*ContactKind)
     certified.night()
     assert certified.findings() == []
@@ -215,15 +215,15 @@ def test_an_overdue_finding_stops_launches_and_a_fixed_one_climbs_down_by_itself
     assert closed["closed_at"]
 
 
-def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certified: Certified) -> None:
+def test_a_entry_says_when_findings_are_due_and_that_the_platform_suspends(certified: Certified) -> None:
     """C115, C226: of findings from then on; what was suspended so stays it each night, and resumes by itself once it is fixed."""
     certified.serve("/launch", Page(404))
     certified.night()
     (before,) = certified.findings()
-    cells = "categories.scheduling.cells"
+    entries = "categories.scheduling.entries"
     says = {"fix_days_critical": 3, "fix_days_medium": 5, "automation": "suspend"}
     tiers = ("low", "moderate")
-    book = {f"{cells}.{tier}.{name}": value for tier in tiers for name, value in says.items()}
+    book = {f"{entries}.{tier}.{name}": value for tier in tiers for name, value in says.items()}
     put_in_force(certified.ground.site, book)
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
@@ -253,10 +253,10 @@ def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certif
 
 def test_what_people_suspended_after_the_escalation_is_not_resumed_by_it(certified: Certified) -> None:
     """C226: fixing a finding says nothing about an incident."""
-    cells = "categories.scheduling.cells"
+    entries = "categories.scheduling.entries"
     put_in_force(
         certified.ground.site,
-        {f"{cells}.{tier}.automation": "suspend" for tier in ("low", "moderate")},
+        {f"{entries}.{tier}.automation": "suspend" for tier in ("low", "moderate")},
     )
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()

@@ -14,6 +14,7 @@ from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.errors import Conflict
 from hilum.review.submissions.models import RUNS_A_DAY, Look, Target
 from tests.flows.control_site import TRACE, problem
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_ground import Ground, signs
 from tests.flows.review_world import (
     PRIVATE,
@@ -27,7 +28,6 @@ from tests.flows.review_world import (
     sandbox_client,
     submitted,
 )
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.jwks_host import Page
 
@@ -37,7 +37,7 @@ def replayed(ground: Ground, submission: str) -> Any:
 
 
 def test_what_is_in_order_passes_and_waits_for_its_disciplines(world: World) -> None:
-    """C98, C99, C110: with tier, track, disciplines and clocks; the same inputs and rule book give the same again."""
+    """C98, C99, C110: with tier, track, disciplines and clocks; the same inputs and policy give the same again."""
     ground = in_order(world)
     sent = made(ground.submit())["id"]
 
@@ -196,20 +196,20 @@ def test_documents_and_records_that_changed_since_are_found(world: World) -> Non
     assert found["records.unchanged", "clients"] == "passed"
 
 
-def test_a_run_belongs_to_the_rule_book_of_its_moment(world: World) -> None:
-    """C110: a newer rule book changes nothing of it, and judges the next run."""
+def test_a_run_belongs_to_the_policy_of_its_moment(world: World) -> None:
+    """C110: a newer policy changes nothing of it, and judges the next run."""
     ground = in_order(world)
     sent = made(ground.submit())["id"]
     world.check()
     before = checks_of(ground, sent)
-    put_in_force(ground.site, {"categories.scheduling.cells.low.proofs": ["owner"]})
+    put_in_force(ground.site, {"categories.scheduling.entries.low.proofs": ["owner"]})
 
     assert replayed(ground, sent)["same"] is True
     again(ground, sent)
     world.check()
 
     after = checks_of(ground, sent)
-    assert after["rule_book"] > before["rule_book"]
+    assert after["policy_version"] > before["policy_version"]
     assert results(before)["contacts.proved", "security"] == "passed"
     assert ("contacts.proved", "security") not in results(after), "asked for no more"
     first = ground.site.api("rita").get(f"/submissions/{sent}/checks", params={"run": 1})

@@ -15,9 +15,9 @@ from hilum.review.submissions.models import KEPT, RUN_LIFE, Look
 from tests.flows.app_edit_ground import edit
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.exception_ground import end, raise_tier
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_discipline, signs
 from tests.flows.review_world import World, again, decide, in_order, submitted
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.pictures import png
 
@@ -137,7 +137,7 @@ def test_what_was_not_checked_or_did_not_pass_is_not_certified(ground: Ground, w
 
 
 def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: World) -> None:
-    """C98, C110: time, the rule book, the records, and what is stored of them."""
+    """C98, C110: time, the policy, the records, and what is stored of them."""
     sent = submitted(ground, world)
     problem(decide(ground, sent, revision=1), 409, "changed_since_read")
     assert codes(problem(decide(ground, sent, expires_at=None), 422, "decision_invalid")) == {
@@ -152,7 +152,7 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     again(ground, sent)
     world.check()
     put_in_force(ground.site, {"categories.scheduling.title": "Rotas"})
-    problem(decide(ground, sent), 403, "rule_book_changed")
+    problem(decide(ground, sent), 403, "policy_changed")
     again(ground, sent)
     world.check()
 

@@ -12,7 +12,7 @@ from hilum.policy.matrix.product_models import NOTICE
 from tests.flows import authorize_flow, token_flow
 from tests.flows.authorize_flow import Front, error
 from tests.flows.gateway_ground import Ground, Play, patient
-from tests.flows.rule_book_ground import TODAY, ending, narrow_rule_book
+from tests.flows.policy_ground import TODAY, ending, narrow_policy
 from tests.flows.token_flow import Platform, refused
 from tests.sim.world import START, FakeClock
 from tests.unit.gateway.enforcement.facts import observation
@@ -30,7 +30,7 @@ def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_dr
     platform: Platform, clock: FakeClock
 ) -> None:
     """C62."""
-    narrow_rule_book(platform.run, ending())
+    narrow_policy(platform.run, ending())
     scopes = ("launch", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
     answer = platform.redeem(platform.code(scopes=scopes))
     first = answer.json()
@@ -47,7 +47,7 @@ def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_dr
 def test_a_backend_service_gets_the_ended_scope_and_its_successor(
     platform: Platform, clock: FakeClock
 ) -> None:
-    narrow_rule_book(platform.run, ending())
+    narrow_policy(platform.run, ending())
     assert platform.backend("system/Observation.rs").json()["scope"] == "system/Observation.rs"
 
     clock.advance(UNTIL_SUNSET)
@@ -60,7 +60,7 @@ def test_a_backend_service_gets_the_ended_scope_and_its_successor(
 def test_a_code_from_before_the_sunset_yields_the_remaining_scopes(
     platform: Platform, clock: FakeClock
 ) -> None:
-    narrow_rule_book(platform.run, ending())
+    narrow_policy(platform.run, ending())
     clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
     code = platform.code(scopes=("launch", "patient/Observation.rs", "patient/Patient.rs"))
 
@@ -70,7 +70,7 @@ def test_a_code_from_before_the_sunset_yields_the_remaining_scopes(
 
 
 def test_authorize_refuses_what_has_ended_before_anybody_signs_in(front: Front, clock: FakeClock) -> None:
-    narrow_rule_book(front.run, ending())
+    narrow_policy(front.run, ending())
     asked = "launch/patient patient/Patient.rs patient/Observation.rs"
     assert front.browser().authorize(scope=asked).status_code == 200
 
@@ -83,7 +83,7 @@ def test_authorize_refuses_what_has_ended_before_anybody_signs_in(front: Front, 
 def test_the_gateway_names_the_end_for_tokens_that_are_out(play: Play, clock: FakeClock) -> None:
     async def story(made: Ground) -> None:
         made.load(patient("p1"), observation("o1", code={"text": "a"}))
-        narrow_rule_book(made.run, ending())
+        narrow_policy(made.run, ending())
         clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
         token = made.token("patient/Observation.rs", "patient/Patient.rs")
         before = await made.get("Observation/o1", token)
@@ -110,11 +110,11 @@ def test_a_version_that_ends_a_scope_without_notice_is_not_put_in_force(
     changes = ending(**fields)
     if "status" in fields:
         for category, found in document()["categories"].items():
-            changes |= {f"categories.{category}.cells.{tier}.scopes": [] for tier in found["cells"]}
+            changes |= {f"categories.{category}.entries.{tier}.scopes": [] for tier in found["entries"]}
         changes |= {f"workflows.{name}.scopes": ["user/Patient.rs"] for name in document()["workflows"]}
 
     with pytest.raises(Invalid) as error:
-        narrow_rule_book(platform.run, changes)
+        narrow_policy(platform.run, changes)
 
     assert set(error.value.fields.values()) == {"notice_too_short"}
     assert platform.run(policies.in_force).everywhere == 1
@@ -122,7 +122,7 @@ def test_a_version_that_ends_a_scope_without_notice_is_not_put_in_force(
 
 def test_going_back_needs_no_notice(platform: Platform) -> None:
     """A mistake is undone in minutes: the added scope goes as it came."""
-    narrow_rule_book(platform.run, ending())
+    narrow_policy(platform.run, ending())
 
     last = platform.run(policies.in_force).last
     asked = platform.run(lambda ctx: policies._judged(ctx, ApplyOrder(1, (), last, "a mistake")))

@@ -1,4 +1,4 @@
-"""What a certified app causes itself is measured against its cell every night; a contact whose mail bounces is found (C115, C228)."""
+"""What a certified app causes itself is measured against its entry every night; a contact whose mail bounces is found (C115, C228)."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,14 +18,14 @@ from hilum.review.recertification.service import Totals, Use
 from tests.flows.certified_app import DAY, Certified, certified_in
 from tests.flows.control_site import problem
 from tests.flows.journal_ground import JournalGround, access
+from tests.flows.policy_ground import put_in_force
 from tests.flows.review_world import World
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.journals import journal_of
 
-CELLS = "categories.scheduling.cells"
+ENTRIES = "categories.scheduling.entries"
 ASKED: dict[str, Any] = {
-    f"{CELLS}.{tier}.service_{name}": value
+    f"{ENTRIES}.{tier}.service_{name}": value
     for tier in ("low", "moderate")
     for name, value in (("errors_percent", 5), ("least_calls", 100), ("grace_days", 50))
 }
@@ -65,7 +65,7 @@ def service(certified: Certified, who: str = "acme.developer") -> Any:
     }
 
 
-def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_until_they_are_fixed(
+def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_entry_until_they_are_fixed(
     certified: Certified,
 ) -> None:
     """C228: recomputed every night, over the calls of four weeks."""

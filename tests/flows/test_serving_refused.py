@@ -60,13 +60,13 @@ def report(uow: UnitOfWork, name: str) -> None:
 
 
 def test_a_fresh_platform_keeps_the_key_that_it_was_first_started_with(serve: Serve) -> None:
-    """Its first start signs the rule book that it adopts."""
+    """Its first start signs the policy that it adopts."""
     assert serve().exit_code == 0
 
     refused = serve(key=OTHER_KEY)
 
     assert refused.exit_code == 1
-    assert "HILUM_SECRET_KEY does not open the signing key of the rule book" in refused.stderr
+    assert "HILUM_SECRET_KEY does not open the signing key of the policy" in refused.stderr
     assert "secret_key_wrong" in refused.stderr
     assert serve().exit_code == 0
 

@@ -19,7 +19,7 @@ from hilum.policy.matrix.models import ApplyOrder
 from hilum.policy.matrix.product_models import NOTICE, DataClass, ScopeProduct, ScopeStatus
 from hilum.records.notices.models import Kind, Notice, State
 from hilum.records.notices.policy import value_fault
-from tests.flows.rule_book_ground import ending, narrow_rule_book
+from tests.flows.policy_ground import ending, narrow_policy
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.world import FakeClock
@@ -129,7 +129,7 @@ def prove(made: Ground, order: NewContact) -> None:
 
 
 def deprecate(made: Ground, *tenants: Any) -> None:
-    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), ending(), *tenants)
+    narrow_policy(lambda verb: made.do(SYSTEM, verb), ending(), *tenants)
 
 
 def run(made: Ground) -> int:
@@ -222,7 +222,7 @@ def test_a_process_that_dies_between_two_steps_is_continued_and_nobody_is_mailed
 def test_another_version_of_the_book_mails_only_whom_it_newly_concerns(
     ground: Ground, clock: FakeClock
 ) -> None:
-    """A book on trial ends nothing at the other hospitals; when it is in force everywhere, those get their notice too."""
+    """A policy on trial ends nothing at the other hospitals; when it is in force everywhere, those get their notice too."""
     furnish(ground)
     ground.install(SYSTEM, MERCY)
     deprecate(ground, GENERAL)

@@ -22,7 +22,7 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.policy.matrix.models import PEER_LIFETIMES, UNCLASSIFIED
-from tests.flows.control_site import ControlSite, build, in_a_browser, problem, with_rule_book
+from tests.flows.control_site import ControlSite, build, in_a_browser, problem, with_policy
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -83,7 +83,7 @@ def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ward:
 
 
 def ward_on(uow: UnitOfWork, clock: FakeClock) -> Ward:
-    return Ward(build(uow, clock, then=with_rule_book))
+    return Ward(build(uow, clock, then=with_policy))
 
 
 def row(answer: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What floods a hospital's FHIR server is refused by its traffic class, and the rule book in force says by which (C133, C179)."""
+"""What floods a hospital's FHIR server is refused by its traffic class, and the policy in force says by which (C133, C179)."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from hilum.records.audit import live as journals
 from hilum.records.audit.models import AccessQuery
 from hilum.server import explaining
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient
-from tests.flows.rule_book_ground import everywhere, narrow_rule_book
+from tests.flows.policy_ground import everywhere, narrow_policy
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.journals import journal_of
 from tests.unit.gateway.enforcement.facts import observation
@@ -60,7 +60,7 @@ def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_ser
     """C133, C69: over real HTTP; recorded, counted by class and explained."""
 
     async def story(made: Ground) -> None:
-        narrow_rule_book(made.run, everywhere("quota", {"burst": 199}), GENERAL)
+        narrow_policy(made.run, everywhere("quota", {"burst": 199}), GENERAL)
         bearer = made.token("system/Observation.rs", client="backend")
         before = {tuple(each): number for each, number in metrics.TRAFFIC_SHED.read()}
         sent = await flood(made, PLACES + QUEUES)
@@ -94,7 +94,7 @@ def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_ser
     play(story, http_upstream=slow.base)
 
 
-def test_changing_the_cell_changes_who_is_refused(play: Play, slow: OtherServer) -> None:
+def test_changing_the_entry_changes_who_is_refused(play: Play, slow: OtherServer) -> None:
     """C133, C179: at the next snapshot, also for tokens that are out; and back again."""
 
     async def story(made: Ground) -> None:
@@ -102,7 +102,7 @@ def test_changing_the_cell_changes_who_is_refused(play: Play, slow: OtherServer)
         sent = await flood(made, PLACES + QUEUES)
         assert (await made.get("Observation/o1", app)).status == 200
 
-        narrow_rule_book(made.run, everywhere("traffic_class", "bulk"), GENERAL)
+        narrow_policy(made.run, everywhere("traffic_class", "bulk"), GENERAL)
 
         assert shed(await made.get("Observation/o1", app))
         slow.held[SLOW].set()
@@ -112,7 +112,7 @@ def test_changing_the_cell_changes_who_is_refused(play: Play, slow: OtherServer)
     play(story, http_upstream=slow.base)
 
 
-def test_the_share_of_the_rule_book_says_how_much_is_refused(play: Play, slow: OtherServer) -> None:
+def test_the_share_of_the_policy_says_how_much_is_refused(play: Play, slow: OtherServer) -> None:
     """C133, C179: what is within its share today is not within a smaller one. A larger one takes two people."""
     least = {"traffic.backend": 10, "traffic.bulk": 10}
 
@@ -121,13 +121,13 @@ def test_the_share_of_the_rule_book_says_how_much_is_refused(play: Play, slow: O
         sent = await flood(made, PLACES + bounds(book(least).shares)[1][BACKEND])
         bearer = made.token("system/Observation.rs", client="backend")
 
-        narrow_rule_book(made.run, least, GENERAL)
+        narrow_policy(made.run, least, GENERAL)
 
         assert shed(await made.get("Observation/o1", bearer))
         assert (await made.get("Observation/o1", made.token("patient/Observation.rs"))).status == 200
         slow.held[SLOW].set()
         await asyncio.gather(*sent)
         with pytest.raises(NotPermitted, match="two people"):
-            narrow_rule_book(made.run, {"traffic.bulk": 26}, GENERAL)
+            narrow_policy(made.run, {"traffic.bulk": 26}, GENERAL)
 
     play(story, http_upstream=slow.base)

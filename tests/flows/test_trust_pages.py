@@ -1,4 +1,4 @@
-"""The public pages: how apps are certified, made from the rule book in force, and a check of a certificate by anybody (C113, C224)."""
+"""The public pages: how apps are certified, made from the policy in force, and a check of a certificate by anybody (C113, C224)."""
 
 from datetime import timedelta
 from html import unescape
@@ -12,15 +12,15 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import VersionId
 from hilum.surfaces.console.trust import TEXT_BOUND
 from tests.flows.certificate_ground import DAY, SCOPES, Certified
-from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import put_in_force
+from tests.flows.control_site import ControlSite, build, with_policy
+from tests.flows.policy_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock
 
 
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    found = build(sqlite_uow, clock, then=with_rule_book)
+    found = build(sqlite_uow, clock, then=with_policy)
     furnish_vendor(found, "Acme Health", "acme")
     return found
 
@@ -49,7 +49,7 @@ def test_how_apps_are_certified_is_shown_to_anybody_by_the_rules_in_force(site: 
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_the_page_follows_the_rule_book_within_a_minute(site: ControlSite) -> None:
+def test_the_page_follows_the_policy_within_a_minute(site: ControlSite) -> None:
     before = site.browser().get("/trust").text
     put_in_force(site, {"title": "Rules of another year"})
 

@@ -48,7 +48,7 @@ def test_use_beyond_a_declaration_is_listed_once_mailed_once_and_closed_when_it_
     (mail,) = seen.mails()
     assert (mail.kind, mail.recipient) == ("use_exceeds", MAILBOX)
     assert mail.facts["what"] == "it uses scopes that none of its declared workflows needs"
-    # The other job, which judges by the rule book alone, leaves it open.
+    # The other job, which judges by the policy alone, leaves it open.
     seen.site.system(registry.note_next_reviews, after="")
     assert len(seen.reviews()) == 1
 

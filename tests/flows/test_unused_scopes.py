@@ -37,7 +37,7 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
 
 
 def install(ground: Ground) -> None:
-    """Install the app at a hospital that has the agreement with its vendor which the rule book asks for."""
+    """Install the app at a hospital that has the agreement with its vendor which the policy asks for."""
     site, now = ground.site, ground.site.clock.now()
     body = {"vendor": ground.vendor, "tenant": "mercy", "kind": "business_associate", "parties": ["A", "M"]}
     body |= {"document": "d" * 64, "effective_at": now.isoformat()}

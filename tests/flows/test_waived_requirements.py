@@ -14,15 +14,15 @@ from tests.flows.control_site import codes, problem
 from tests.flows.exception_ground import end, exceptions, waive
 from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import patient, player
+from tests.flows.policy_ground import agree, put_document_in_force, put_in_force
 from tests.flows.review_ground import pass_discipline, signs
 from tests.flows.review_world import World, again, checks_of, decide, in_order, results
-from tests.flows.rule_book_ground import agree, put_document_in_force, put_in_force
 from tests.flows.vendor_ground import made
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policy.matrix.exception_facts import WAIVER
 
 FLOW = "evidence.data_flow"
-ROTA = "categories.scheduling.cells.low"
+ROTA = "categories.scheduling.entries.low"
 WAIVABLE = {"exceptions.waivable": [FLOW]}
 
 
@@ -122,9 +122,10 @@ def test_an_explanation_names_what_was_waived_for_the_app(
     sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
 ) -> None:
     """C205."""
-    cells = "categories.unclassified.cells"
+    entries = "categories.unclassified.entries"
     changes = {
-        f"{cells}.{tier}.evidence": ["automated_checks", "data_flow"] for tier in ("low", "moderate", "high")
+        f"{entries}.{tier}.evidence": ["automated_checks", "data_flow"]
+        for tier in ("low", "moderate", "high")
     } | WAIVABLE
 
     async def story(ground: Any) -> None:
@@ -147,7 +148,7 @@ def test_an_explanation_names_what_was_waived_for_the_app(
 
         assert "Exception" not in explained(ground, before, tmp_path)
         text = explained(ground, during, tmp_path)
-        assert text.count("Exception exc_") == 1, "of the cell in which the app acted"
+        assert text.count("Exception exc_") == 1, "of the entry in which the app acted"
         assert f"{FLOW}, and the app may act without it" in text
 
     player(sqlite_uow, clock, ids, tmp_path)(story)

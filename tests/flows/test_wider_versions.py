@@ -181,7 +181,7 @@ def test_a_narrower_version_takes_away_without_an_acceptance(ground: Installed) 
 
 
 @pytest.mark.parametrize("kind", [ClientType.PUBLIC, ClientType.SYMMETRIC])
-def test_a_new_workflow_is_named_as_new_with_what_the_rule_book_allows_of_it(
+def test_a_new_workflow_is_named_as_new_with_what_the_policy_allows_of_it(
     ground: Installed, kind: ClientType
 ) -> None:
     """C215: what it does not allow for how the app's clients authenticate is listed, and not offered."""

@@ -16,7 +16,7 @@ from hilum.policy.matrix.shipped import shipped_book
 from tests.flows import authorize_flow, token_flow
 from tests.flows.authorize_flow import Front, answer, error
 from tests.flows.gateway_ground import Ground, Play, patient
-from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.policy_ground import narrow_policy
 from tests.flows.token_flow import MERCY, Platform, refused
 
 platform = token_flow.platform
@@ -58,7 +58,7 @@ def test_a_workflow_that_the_book_does_not_have_is_refused_and_not_ignored(front
         "invalid_scope",
     )
 
-    assert told == "the rule book has no workflow 'surgery'"
+    assert told == "the policy has no workflow 'surgery'"
 
 
 def test_a_backend_service_gets_the_system_scopes_of_a_workflow(platform: Platform) -> None:
@@ -89,16 +89,16 @@ def test_a_launch_with_another_intent_or_none_states_no_workflow(front: Front) -
     assert authorization(front).workflow == ""
 
 
-def test_a_launch_for_a_workflow_that_the_cell_no_longer_has_is_refused_at_authorize_too(
+def test_a_launch_for_a_workflow_that_the_entry_no_longer_has_is_refused_at_authorize_too(
     front: Front,
 ) -> None:
     """It was opened before; opening another one is refused already (test_launch_api)."""
     changes = {
-        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        f"categories.unclassified.entries.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
     opened = front.open_launch(intent="pre-visit-intake")
-    narrow_rule_book(front.run, changes)
+    narrow_policy(front.run, changes)
 
     response = front.browser("dora").authorize(scope="launch patient/Patient.rs", launch=opened.handle)
 
@@ -128,10 +128,10 @@ def test_a_launch_that_names_no_workflow_gets_the_one_of_the_installation(front:
 def test_a_default_workflow_that_is_no_longer_approved_closes_launches_that_name_none(front: Front) -> None:
     default_workflow(front, "intake")
     changes = {
-        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        f"categories.unclassified.entries.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
-    narrow_rule_book(front.run, changes)
+    narrow_policy(front.run, changes)
 
     with pytest.raises(NotPermitted) as caught:
         front.open_launch()
@@ -168,10 +168,10 @@ def test_a_refresh_ends_when_the_workflow_is_no_longer_approved(platform: Platfo
     assert first["scope"].split() == ["launch", "offline_access", "patient/Patient.rs"]
     other = platform.earn(scopes=scopes)
     changes = {
-        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        f"categories.unclassified.entries.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
-    narrow_rule_book(platform.run, changes)
+    narrow_policy(platform.run, changes)
 
     told = refused(platform.refresh(first["refresh_token"]), "invalid_grant")
 
@@ -186,7 +186,7 @@ def test_a_wider_workflow_does_not_widen_what_was_granted_and_a_narrower_one_nar
     first = platform.earn(
         scopes=("offline_access", "patient/Patient.rs", "patient/Coverage.rs"), workflow="intake"
     )
-    narrow_rule_book(platform.run, {"workflows.intake.scopes": ["patient/Patient.rs", "user/Patient.rs"]})
+    narrow_policy(platform.run, {"workflows.intake.scopes": ["patient/Patient.rs", "user/Patient.rs"]})
 
     again = platform.refresh(first["refresh_token"]).json()
 

@@ -21,7 +21,7 @@ from hilum.policy.matrix.models import UNCLASSIFIED
 from hilum.records.audit import live as journals
 from hilum.records.notices.store import notices
 from hilum.review.undeclared_use import jobs
-from tests.flows.control_site import ControlSite, build, in_a_browser, with_rule_book
+from tests.flows.control_site import ControlSite, build, in_a_browser, with_policy
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
@@ -99,7 +99,7 @@ class DeclaringApp(Ground):
     """An app that declares one workflow, and its vendor with a proved contact."""
 
     def __init__(self, uow: UnitOfWork, clock: FakeClock, version: NewVersion = DECLARES) -> None:
-        super().__init__(uow, clock, build(uow, clock, then=with_rule_book), version=version)
+        super().__init__(uow, clock, build(uow, clock, then=with_policy), version=version)
         self.uow = uow
         vendor = self.site.system(registry.get_app, app_id=self.app).vendor
         contact = Contact(

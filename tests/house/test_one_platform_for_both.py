@@ -1,4 +1,4 @@
-"""A sandbox runs the code, the rule book and the limits of production; what differs is listed here, each with its reason (C121)."""
+"""A sandbox runs the code, the policy and the limits of production; what differs is listed here, each with its reason (C121)."""
 
 import ast
 from collections.abc import Iterator
@@ -139,7 +139,7 @@ def test_every_place_where_a_sandbox_differs_is_listed_with_its_reason() -> None
 
 
 def test_the_rooms_that_decide_do_not_know_what_a_sandbox_is() -> None:
-    """C121: nor is there a second gateway, rule book or limit to choose."""
+    """C121: nor is there a second gateway, policy or limit to choose."""
     assert not DIFFERENCES.keys() & set(DECIDING)
     assert all((SOURCE / module).is_dir() for module in DECIDING)
     assert SITES["platform"] == "hilum.server.factories:platform", "both are one program"

@@ -1,4 +1,4 @@
-"""Dry runs of the rule book, carried out as the jobs process does it, at once."""
+"""Dry runs of the policy, carried out as the jobs process does it, at once."""
 
 from collections.abc import Callable
 from contextlib import suppress

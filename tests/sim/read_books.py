@@ -1,4 +1,4 @@
-"""Shares rule books that were read from the same document. Reading one takes as long as a dozen requests, and many tests read a few."""
+"""Shares policies that were read from the same document. Reading one takes as long as a dozen requests, and many tests read a few."""
 
 import pickle
 from typing import Any
@@ -12,7 +12,7 @@ BOOKS_BOUND = 64
 
 
 def share_read() -> None:
-    """Read each document once. A process forgets a book that nothing uses, as after every test."""
+    """Read each document once. A process forgets a policy that nothing uses, as after every test."""
     vars(loading)["_books"] = LRUCache(BOOKS_BOUND)
     vars(service)["read_book"] = _read_once()
 
@@ -31,7 +31,7 @@ def _read_once() -> Any:
             return against()
 
         read = read_book(document, against and noting)
-        # What was asked of the book in force may be otherwise in the next test.
+        # What was asked of the policy in force may be otherwise in the next test.
         if not asked:
             kept[key] = read
         return read

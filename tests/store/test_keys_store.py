@@ -234,7 +234,7 @@ def test_a_key_whose_public_half_was_changed_is_not_published(uow: UnitOfWork, m
 
 @pytest.mark.parametrize("purpose", list(Purpose))
 def test_a_ring_without_a_key_is_not_rotated(uow: UnitOfWork, purpose: Purpose) -> None:
-    """C179: a key without a rule book would count as a rule book that was deleted."""
+    """C179: a key without a policy would count as a policy that was deleted."""
     with pytest.raises(NotPermitted, match="key_ring_empty"):
         uow.write_now(lambda ctx: service.rotate(ctx, purpose, ""), trace=TRACE)
 

@@ -72,14 +72,14 @@ def test_the_longest_label_that_is_taken_fits_where_it_is_kept(ground: Ground) -
     assert refused.value.fields == {"label": "name_too_long"}
 
 
-# --- rule books on trial -----------------------------------------------------------------------------------------------------------
+# --- policies on trial -----------------------------------------------------------------------------------------------------------
 
 NEW_CATEGORY = {
     "categories.triage": {
         "title": "Triage",
         "floor": "low",
         "open": True,
-        "cells": {"low": {"scopes": ["patient/Observation.rs"]}},
+        "entries": {"low": {"scopes": ["patient/Observation.rs"]}},
     }
 }
 READ = ("patient/Observation.rs",)
@@ -100,7 +100,7 @@ def on_trial(ground: Ground, changes: dict[str, Any], *tenants: str) -> None:
 
 
 def test_what_only_a_book_on_trial_allows_is_registered_and_certified_to_be_tried(ground: Ground) -> None:
-    """C218: otherwise nothing new could be tried. Where that book is not in force nobody gets anything of it."""
+    """C218: otherwise nothing new could be tried. Where that policy is not in force nobody gets anything of it."""
     order = NewApp(ground.vendor.id, "Sorter", "Sorts", "Triage", "triage")
     with pytest.raises(Invalid) as refused:
         ground.do(ROOT, service.add_app, order)

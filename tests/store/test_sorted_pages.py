@@ -113,7 +113,7 @@ def test_the_queue_by_what_is_due_has_what_no_clock_runs_for_last(uow: UnitOfWor
         "revision": 1,
         "content": "{}",
         "digest": "",
-        "rule_book": 1,
+        "policy_version": 1,
         "certification": "",
         "submitted_at": now,
         "reasons": [],

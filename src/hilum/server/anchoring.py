@@ -1,4 +1,4 @@
-"""Writes the head of the rule book's signed chain to the anchor, outside the database.
+"""Writes the head of the policy's signed chain to the anchor, outside the database.
 
 Whoever cuts off the end of a chain together with its audit records, while no process runs, is detected only by a copy elsewhere.
 """
@@ -18,11 +18,11 @@ from hilum.records.audit.policy import head_faults
 
 _written: LRUCache[tuple[str, str], tuple[int, str]] = LRUCache(16)
 POLICY = "policy"
-TITLE = "the rule book's applications"
+TITLE = "the policy's applications"
 
 
 def newest_head(ctx: Context) -> list[AnchoredHead]:
-    """Return the present head of the rule book's chain; empty without one."""
+    """Return the present head of the policy's chain; empty without one."""
     head = policies.newest_head(ctx)
     return [] if head is None else [AnchoredHead(POLICY, head[0], ctx.now, head[1])]
 

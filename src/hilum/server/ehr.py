@@ -91,7 +91,7 @@ def furnisher(settings: Settings) -> Furnisher:
 
 
 def injected_faults(settings: Settings, clock: Clock) -> InjectedFaults:
-    """Open the book of injected faults in this data directory."""
+    """Open the policy of injected faults in this data directory."""
     if not settings.is_sandbox or not is_installed():
         return InjectedFaults()
     from hilum.server import fault_injection

@@ -1,4 +1,4 @@
-"""Explains the rule book's part in a decision: the version then in force, the exception that permitted it, product and workflow (C205).
+"""Explains the policy's part in a decision: the version then in force, the exception that permitted it, product and workflow (C205).
 
 With the facts of the request it is what explanations have from other modules. Computed on demand from the recorded time and the history of applications, so that it costs requests nothing.
 """
@@ -30,7 +30,7 @@ from hilum.records.audit.models import Access, Background, EventQuery, Outcome, 
 from hilum.server import request_facts
 
 BY_THE_BOOK = frozenset({Reason.SCOPE_INSUFFICIENT, Reason.SCOPE_RETIRED, Reason.WORKFLOW_NOT_APPROVED})
-"""Refusals that the rule book may have caused."""
+"""Refusals that the policy may have caused."""
 SHOWN = 5
 """How many withheld scopes are listed."""
 CATEGORY_ACTION = "registry.app.category"
@@ -48,16 +48,16 @@ _WHY = {
 def explain(
     ctx: Context, request_id: str, accesses: Sequence[Access], events: Sequence[RecordedEvent]
 ) -> Background:
-    """Return what the rule book had to do with a request, and its facts."""
+    """Return what the policy had to do with a request, and its facts."""
     record = request_facts.decided(request_id, accesses, events)
     if record is None:
         return Background()
     found, reasons = request_facts.about(ctx, record), tuple(request_facts.why(ctx, record, events))
-    return Background(_rule_book(ctx, accesses), found, reasons)
+    return Background(_policy(ctx, accesses), found, reasons)
 
 
-def _rule_book(ctx: Context, accesses: Sequence[Access]) -> list[str]:
-    """Return sentences about the rule book's part in the decision of a request; none if no record has an app."""
+def _policy(ctx: Context, accesses: Sequence[Access]) -> list[str]:
+    """Return sentences about the policy's part in the decision of a request; none if no record has an app."""
     # The first record with a decision: an intent only announces a write.
     decided = next((each for each in accesses if each.app and each.outcome is not Outcome.INTENDED), None)
     if decided is None:
@@ -74,7 +74,7 @@ def _in_force(then: PolicyAt, decided: Access) -> str:
     where = "at some hospitals" if applied.tenants else "everywhere"
     unread = "" if then.book else " It can no longer be read or trusted (`hilum doctor`)."
     return in_english(
-        "The rule book in force at %(tenant)s then was version %(version)s, by application %(number)s %(where)s on %(at)s.%(unread)s",
+        "The policy in force at %(tenant)s then was version %(version)s, by application %(number)s %(where)s on %(at)s.%(unread)s",
         tenant=decided.tenant,
         version=applied.version,
         number=applied.number,
@@ -96,9 +96,9 @@ def _of_book(ctx: Context, then: PolicyAt, decided: Access) -> Iterator[str]:
         if facts is not None:
             yield from _exceptions(then, facts, decided)
     elif decided.reason == Reason.TRAFFIC_SHED and facts is not None:
-        cell = clients_policy.admission(book, facts, decided.at).cell
-        if cell is not None:
-            yield share_sentence(book, traffic_of(cell, with_person=bool(decided.person)))
+        entry = clients_policy.admission(book, facts, decided.at).entry
+        if entry is not None:
+            yield share_sentence(book, traffic_of(entry, with_person=bool(decided.person)))
     elif decided.reason in BY_THE_BOOK and facts is not None:
         yield from _withheld(book, facts, then.application.version, decided)
 
@@ -112,19 +112,19 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
     if agreed is None or not agreed.workflow:
         return
     workflow = book.workflows.get(agreed.workflow)
-    version = "which this rule book does not have" if workflow is None else f"version {workflow.version}"
+    version = "which this policy does not have" if workflow is None else f"version {workflow.version}"
     yield f"The launch was for workflow {agreed.workflow}, {version}."
 
 
 def _exceptions(then: PolicyAt, facts: ClientFacts, decided: Access) -> Iterator[str]:
-    """Yield a sentence for each exception that permitted it: without it the scope would be withheld, or the cell require more."""
+    """Yield a sentence for each exception that permitted it: without it the scope would be withheld, or the entry require more."""
     version = then.application.version
     admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)
     # Waiving a requirement changes no scopes, so judging without it would not show it. It is found by its name.
     waived = (
         ()
-        if admitted is None or admitted.cell is None
-        else [(admitted.tier, name) for name in admitted.cell.waived]
+        if admitted is None or admitted.entry is None
+        else [(admitted.tier, name) for name in admitted.entry.waived]
     )
     for each in then.exceptions:
         if each.ends_at is None:
@@ -153,11 +153,11 @@ def _withheld(book: Book, facts: ClientFacts, version: int, decided: Access) -> 
     admitted = clients_policy.admission(book, facts, decided.at)
     withheld = [each for each in admitted.withheld if _reaches(each.scope, decided.resource_type)]
     for each in withheld[:SHOWN]:
-        yield f"Version {version} of the rule book withheld {each.scope}, or a part of it, from this client: {_WHY[each.why]}."
+        yield f"Version {version} of the policy withheld {each.scope}, or a part of it, from this client: {_WHY[each.why]}."
     if len(withheld) > SHOWN:
         yield f"It withheld {counted(len(withheld) - SHOWN, 'more scope')} from it."
     if not withheld:
-        yield f"Version {version} of the rule book withheld nothing of this type that is certified from this client."
+        yield f"Version {version} of the policy withheld nothing of this type that is certified from this client."
 
 
 def _reaches(text: str, type_: str) -> bool:

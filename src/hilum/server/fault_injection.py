@@ -14,7 +14,7 @@ from hilum_ehr.sandbox.faults import BY_HAND, FHIR_FOLDER, READ_EVERY_S, Fault, 
 
 
 def of(settings: Settings, clock: Clock) -> InjectedFaults:
-    """Open the book of faults in a data directory."""
+    """Open the policy of faults in a data directory."""
     return by_book(FaultBook(settings.data_dir / FHIR_FOLDER, clock))
 
 

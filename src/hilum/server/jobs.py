@@ -49,7 +49,7 @@ from hilum.server.schedule import Job, JobLease, Schedule
 from hilum.server.settling import settle
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
-"""How long after a new rule book the certifications whose tier it raises are listed for review."""
+"""How long after a new policy the certifications whose tier it raises are listed for review."""
 UNDECLARED_USE_EVERY = timedelta(hours=1)
 """How long after an app's use exceeds its declaration it is listed for reviewers."""
 SNAPSHOTS_EVERY = timedelta(hours=1)
@@ -183,7 +183,7 @@ def _may_continue(job_lease: JobLease) -> bool:
 
 
 def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
-    """Run the waiting and the due dry runs of the rule book. Each first counts the newest decisions."""
+    """Run the waiting and the due dry runs of the policy. Each first counts the newest decisions."""
     _run_waiting(job_lease, settings)
     # After the waiting ones, so that the queue has room for the due ones.
     dryruns.ask_due(job_lease)
@@ -256,7 +256,7 @@ def find_undeclared_use(job_lease: JobLease, settings: Settings, reached: undecl
 
 
 def judge_alerts(job_lease: JobLease, settings: Settings) -> None:
-    """Judge the calls of the last hour by the alert thresholds of the rule book (C20)."""
+    """Judge the calls of the last hour by the alert thresholds of the policy (C20)."""
     counts, now = _decisions(job_lease, settings), job_lease.uow.clock.now()
     monitoring.run(job_lease, counts, now, lambda: _may_continue(job_lease))
 

@@ -71,7 +71,7 @@ CANNOT_BE_KNOWN = (
     "facilities removed after the backup are in use again, and apps denied at a facility since are allowed there again: remove and deny them again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
     "webhooks that waited in the backup are sent again, under their ids",
-    "rule books put in force after the backup are not in force: compare the last application with your records, and apply again what is missing",
+    "policies put in force after the backup are not in force: compare the last application with your records, and apply again what is missing",
     "client assertions used in the last minutes before the failure could be replayed until they expire, within five minutes",
     "records written after the backup are gone from the database; the anchor and copies of the journal still show them",
 )
@@ -87,12 +87,12 @@ class Restored:
     sessions: int
     api_tokens: int
     links: int
-    rule_book: Verified
-    """The rule book that is in force again."""
+    policy_version: Verified
+    """The policy that is in force again."""
     replaced: str = ""
     """The folder with the SQLite files and stores that were replaced; empty if there were none."""
     replaced_application: int = 0
-    """The last application of a rule book in the database that was replaced; 0 if it had none, or could not be read."""
+    """The last application of a policy in the database that was replaced; 0 if it had none, or could not be read."""
     anchored: int = 0
     """The newest checkpoint in the audit's anchor; 0 without one."""
     cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
@@ -156,7 +156,7 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
 def _require_free(settings: Settings, *, replaces: bool) -> int:
     """Check that no installation would be overwritten that serves, or that is not to be replaced. Raises Conflict.
 
-    Return the number of the last application of a rule book in it, 0 if there is none.
+    Return the number of the last application of a policy in it, 0 if there is none.
     """
     exists = settings.sqlite_file is None or settings.sqlite_file.exists()
     serving: list[str] = []
@@ -175,14 +175,14 @@ def _require_free(settings: Settings, *, replaces: bool) -> int:
     if exists and not replaces:
         raise Conflict(
             "target_not_empty",
-            f"There is already an installation at HILUM_DATABASE_URL or in {settings.data_dir}. The last application of its rule book "
+            f"There is already an installation at HILUM_DATABASE_URL or in {settings.data_dir}. The last application of its policy "
             f"is number {application}. Restore into an empty one, or pass --replace.",
         )
     return application
 
 
 def _target_state(tx: Connection) -> tuple[bool, list[str], int]:
-    """Return whether there are any tables, which nodes serve, and the number of the last application of a rule book."""
+    """Return whether there are any tables, which nodes serve, and the number of the last application of a policy."""
     schema = inspect(tx)
     live = nodes.list_nodes(tx) if schema.has_table(nodes.node.name) else []
     # Of whatever release, so by name. Unverified: it is only compared with what the backup has.

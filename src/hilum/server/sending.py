@@ -136,7 +136,7 @@ def follow_sunsets(job_lease: JobLease) -> None:
 
 
 def follow_changed_books(job_lease: JobLease) -> None:
-    """Send hospitals what another version of the rule book changes for their apps, a few in each transaction."""
+    """Send hospitals what another version of the policy changes for their apps, a few in each transaction."""
     for _ in range(STEPS_BOUND):
         if job_lease.stop.is_set() or not job_lease.write(sunsets.notify_next):
             return

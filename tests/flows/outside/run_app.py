@@ -1,4 +1,4 @@
-"""A small app in a certification run, over HTTP alone: a well-made one in every scenario of the rule book, and one that makes each mistake."""
+"""A small app in a certification run, over HTTP alone: a well-made one in every scenario of the policy, and one that makes each mistake."""
 
 import asyncio
 import time

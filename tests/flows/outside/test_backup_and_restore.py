@@ -66,8 +66,8 @@ async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) ->
         assert set(statuses) <= {200, 503}, statuses
 
 
-async def narrow_the_rule_book(outside: Outside) -> None:
-    narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
+async def narrow_the_policy(outside: Outside) -> None:
+    narrower = document({"categories.scheduling.entries.low.quota": {"burst": 99}})
     body = {"document": orjson.loads(orjson.dumps(narrower)), "base": 1, "note": "narrower"}
     added = (await outside.api("POST", "/policies/versions", body)).json()
     order = {"version": added["number"], "after": 1, "reason": "an emergency", "emergency": True}
@@ -100,7 +100,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         answer = await outside.http.post(client.discovery["revocation_endpoint"], data=given, auth=secret)
         assert answer.status_code == 200, answer.text
         opened = (await outside.open_launch("bench-symmetric")).json()["open_url"]
-        await narrow_the_rule_book(outside)
+        await narrow_the_policy(outside)
         return held, revoked, opened, made
 
     held, revoked, opened, made = tell(serving, before)
@@ -119,7 +119,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     assert restored["api_tokens"] >= len(tokens)
     for word in (
         "consents",
-        "rule books",
+        "policies",
         "agreements and service owners",
         "exceptions",
         "tiers",
@@ -127,7 +127,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         "holds",
     ):
         assert any(word in each for each in restored["cannot_be_known"])
-    book = restored["rule_book"]
+    book = restored["policy_version"]
     assert (book["everywhere"], book["last"], book["faults"]) == (1, 1, [])
     assert restored["replaced_application"] == 2
     verified = serving.hilum("audit", "verify", "--json")

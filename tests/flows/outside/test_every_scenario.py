@@ -1,4 +1,4 @@
-"""Every scenario of the shipped rule book, made by a sandbox that runs and judged of two apps: one is well made, one makes each mistake (C122, C126)."""
+"""Every scenario of the shipped policy, made by a sandbox that runs and judged of two apps: one is well made, one makes each mistake (C122, C126)."""
 
 import asyncio
 import sqlite3

@@ -12,7 +12,7 @@ from tests.flows.outside.shells import DONE, MISUSED, REFUSED, Shell, by
 from tests.sim.running import Running
 from tests.unit.policy.matrix.books import document
 
-CELL = "categories.scheduling.cells.low"
+ENTRY = "categories.scheduling.entries.low"
 
 
 def written(folder: Path, changes: dict[str, Any], name: str = "book.json") -> str:
@@ -25,7 +25,7 @@ def test_a_file_is_validated_without_a_network_and_every_fault_is_printed(tmp_pa
     shell = Shell()
     good, bad = (
         written(tmp_path, {}),
-        written(tmp_path, {"title": "", f"{CELL}.disciplines": ["money"]}, "bad.json"),
+        written(tmp_path, {"title": "", f"{ENTRY}.disciplines": ["money"]}, "bad.json"),
     )
 
     valid, refused = shell.hilum("policy", "validate", good), shell.hilum("policy", "validate", bad)
@@ -33,7 +33,7 @@ def test_a_file_is_validated_without_a_network_and_every_fault_is_printed(tmp_pa
     assert (valid.returncode, valid.stdout) == (DONE, f"valid, digest {shipped_book().digest}\n")
     assert refused.returncode == REFUSED
     assert "title: It must be one line of text. (not_text)" in refused.stdout
-    assert f"{CELL}.disciplines: 'money' is not one of " in refused.stdout
+    assert f"{ENTRY}.disciplines: 'money' is not one of " in refused.stdout
     found = orjson.loads(shell.hilum("policy", "validate", bad, "--json").stdout)
     assert [each["code"] for each in found["faults"]] == ["not_text", "word_unknown"]
 
@@ -50,16 +50,16 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, text: 
 
 def test_the_new_access_check_fails_a_build_that_allows_anything_new(tmp_path: Path) -> None:
     """C210: also in CI, from the command line."""
-    wider = written(tmp_path, {f"{CELL}.quota": {"burst": 101}}, "wider.json")
-    narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}}, "narrower.json")
+    wider = written(tmp_path, {f"{ENTRY}.quota": {"burst": 101}}, "wider.json")
+    narrower = written(tmp_path, {f"{ENTRY}.quota": {"burst": 99}}, "narrower.json")
     shell = Shell()
 
     assert shell.hilum("policy", "diff", "shipped", narrower, "--check").returncode == DONE
     failed = shell.hilum("policy", "diff", "shipped", wider, "--check")
 
     assert failed.returncode == REFUSED
-    assert f"{CELL}.quota.burst: 100 -> 101" in failed.stdout
-    assert f"  {CELL}.quota.burst: Is looser: 101 instead of 100." in failed.stdout
+    assert f"{ENTRY}.quota.burst: 100 -> 101" in failed.stdout
+    assert f"  {ENTRY}.quota.burst: Is looser: 101 instead of 100." in failed.stdout
     assert shell.hilum("policy", "diff", "shipped", wider).returncode == DONE
     assert shell.hilum("policy", "diff", "newest", wider).returncode == MISUSED
     assert shell.json("policy", "diff", "shipped", "shipped") == {"changes": [], "privilege_increases": []}
@@ -83,7 +83,7 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     assert "messages" in root.hilum("policy", "scopes").stdout
     assert root.json("policy", "scopes", "messages", "--tenant", "general")["status"] == "active"
     root.refuses("policy", "scopes", "pigeons", saying="no scope product 'pigeons'")
-    narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}, **made_from(root)})
+    narrower = written(tmp_path, {f"{ENTRY}.quota": {"burst": 99}, **made_from(root)})
     colleagues = written(tmp_path, {"title": "A colleague's", **made_from(root)}, "c.json")
     untitled = written(tmp_path, {"title": "", **made_from(root)}, "u.json")
 
@@ -95,13 +95,13 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     misspelt = ("--after", str(last + 1), "--tenant", "nowhere", "--reason", "x")
     root.refuses("policy", "publish", colleagues, *misspelt, saying="tenant_not_found")
     assert versions(root) == [number, *before], "nothing was added"
-    wider = written(tmp_path, {f"{CELL}.quota": {"burst": 101}, **made_from(root)}, "w.json")
+    wider = written(tmp_path, {f"{ENTRY}.quota": {"burst": 101}, **made_from(root)}, "w.json")
     asked = root.json("policy", "publish", wider, "--tenant", "general", "--reason", "a trial")
 
     assert (done["tenants"], done["version"]) == (["general"], number)
-    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser: 101 instead of 99."]
+    assert asked["approval"]["order"]["allows"] == [f"{ENTRY}.quota.burst: Is looser: 101 instead of 99."]
     seen = root.hilum("approval", "show", asked["approval"]["id"]).stdout.splitlines()
-    assert seen[-1] == f"newly allows 1     {CELL}.quota.burst: Is looser: 101 instead of 99."
+    assert seen[-1] == f"newly allows 1     {ENTRY}.quota.burst: Is looser: 101 instead of 99."
     assert root.json("policy", "show")["in_force"]["at"] == {"general": number}
     root.refuses("policy", "apply", str(number + 1), "--reason", "x", saying="too_soon_everywhere")
     root.refuses("policy", "rollback", "--reason", "x", saying="no other version")
@@ -159,7 +159,7 @@ def test_going_back_twice_goes_further_back(running: Running, tmp_path: Path) ->
     first = root.json("policy", "show")["in_force"]["everywhere"]
 
     def publish(title: str) -> int:
-        changes = {"title": title, f"{CELL}.quota": {"burst": 99}, **made_from(root)}
+        changes = {"title": title, f"{ENTRY}.quota": {"burst": 99}, **made_from(root)}
         done = root.json("policy", "publish", written(tmp_path, changes), "--reason", "words")
         return int(done["version"])
 

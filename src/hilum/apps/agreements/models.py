@@ -18,7 +18,7 @@ KINDS = {
     "data_sharing": "data sharing agreement",
     "subcontractors": "list of subcontractors",
 }
-"""Kinds of agreements, with their names for people. A cell of the rule book may require others."""
+"""Kinds of agreements, with their names for people. An entry of the policy may require others."""
 REMIND_BEFORE = (timedelta(days=60), timedelta(days=30), timedelta(days=7))
 """How long before the end of an agreement both organisations are reminded of it."""
 LIFE_BOUND = timedelta(days=20 * 366)
@@ -66,7 +66,7 @@ class NewAgreement:
         str,
         WORD,
         Arg(
-            "business_associate, data_sharing, subcontractors, or one that the rule book names.",
+            "business_associate, data_sharing, subcontractors, or one that the policy names.",
             "business_associate",
         ),
     ]

@@ -43,7 +43,7 @@ def may_see(actor: Actor, vendor: str, tenant: str) -> bool:
 
 
 def order_faults(order: NewAgreement, named: Collection[str], now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field. ``named``: the kinds that the rule book requires somewhere."""
+    """Return the error code of each invalid field. ``named``: the kinds that the policy requires somewhere."""
     faults: dict[str, str] = {}
     if order.kind not in KINDS and order.kind not in named:
         faults["kind"] = "agreement_kind_unknown"
@@ -106,13 +106,13 @@ def is_covered(agreement: Agreement, others: Iterable[Agreement], at: datetime) 
 
 
 def required_by(book: Book, client: ClientFacts, now: datetime) -> frozenset[str]:
-    """Return the kinds of agreements that the rule book requires for a client (C189)."""
+    """Return the kinds of agreements that the policy requires for a client (C189)."""
     # A hospital's own EHR has no vendor.
     if client.type in PLATFORM_PEERS:
         return frozenset()
-    cell = admission(book, client, now).cell
-    # A client that no cell admits may do nothing, so it needs no agreement either.
-    return frozenset() if cell is None else cell.agreements
+    entry = admission(book, client, now).entry
+    # A client that no entry admits may do nothing, so it needs no agreement either.
+    return frozenset() if entry is None else entry.agreements
 
 
 def missing(

@@ -409,8 +409,8 @@ def _shown(name: str, otherwise: str) -> str:
 
 def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
     book = policies.current(ctx).book_at(tenant, ctx.now)
-    cells = [cell for category in book.categories.values() for cell in category.cells.values()]
-    return frozenset(kind for cell in cells for kind in cell.agreements)
+    entries = [entry for category in book.categories.values() for entry in category.entries.values()]
+    return frozenset(kind for entry in entries for kind in entry.agreements)
 
 
 def _require_counting(ctx: Context, subject: Agreement | NewAgreement) -> None:

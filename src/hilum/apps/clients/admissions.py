@@ -1,4 +1,4 @@
-"""A client's admission by a rule book, the end of its certification, and its workflows. Pure and cached: every request asks several times."""
+"""A client's admission by a policy, the end of its certification, and its workflows. Pure and cached: every request asks several times."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from functools import lru_cache
 from hilum.apps.clients.models import Basis, ClientFacts, ClientType
 from hilum.foundation.kernel.ids import ClientId
 from hilum.foundation.standards.smart.scopes import all_covered, narrow
-from hilum.policy.matrix.models import ANY, Admission, Applicant, Book, Cell, ClientAuthentication
+from hilum.policy.matrix.models import ANY, Admission, Applicant, Book, ClientAuthentication, PolicyEntry
 from hilum.policy.matrix.policy import admit
 
 ADMISSIONS_BOUND = 12_000
@@ -22,12 +22,12 @@ AUTHENTICATION = {
     ClientType.ASYMMETRIC: ClientAuthentication.KEY,
     ClientType.BACKEND: ClientAuthentication.KEY,
 }
-"""How an app's client authenticates, in the rule book's terms. Peers are not apps, so no book covers them."""
+"""How an app's client authenticates, in the policy's terms. Peers are not apps, so no policy covers them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A book's admission by one certification, its end, and the end of its grace."""
+    """A policy's admission by one certification, its end, and the end of its grace."""
 
     admission: Admission
     ends: datetime | None
@@ -36,7 +36,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A book's admission of a client, by certification, with the facts behind it."""
+    """A policy's admission of a client, by certification, with the facts behind it."""
 
     facts: ClientFacts
     held: tuple[_Held, ...]
@@ -47,7 +47,7 @@ class _Found:
 
 
 class _Admitted(dict[tuple[Book, ClientId], _Found]):
-    """Each book's admissions of the recently used clients."""
+    """Each policy's admissions of the recently used clients."""
 
     def cache_clear(self) -> None:
         self.clear()
@@ -69,7 +69,7 @@ def _admitted_of(book: Book, facts: ClientFacts) -> _Found:
 
 
 def _held(basis: Basis, admitted: Admission) -> _Held:
-    return _Held(admitted, _ends_in(admitted.cell, basis), _served_in(admitted.cell, basis))
+    return _Held(admitted, _ends_in(admitted.entry, basis), _served_in(admitted.entry, basis))
 
 
 def _latest(moments: Iterable[datetime | None]) -> datetime | None:
@@ -77,7 +77,7 @@ def _latest(moments: Iterable[datetime | None]) -> datetime | None:
 
 
 def admission(book: Book, facts: ClientFacts, now: datetime) -> Admission:
-    """Return what a rule book admits of a client now, of the scopes for which it is registered and certified; cached for the same facts.
+    """Return what a policy admits of a client now, of the scopes for which it is registered and certified; cached for the same facts.
 
     What the certifications that are in force or in their grace admit, each for itself (ADR 36). Once none is, that of the last one: whether a
     client is certified at all is another question (``served_until``).
@@ -100,7 +100,7 @@ def _alive(found: _Found, now: datetime) -> tuple[int, ...]:
 
 
 def together(admissions: Sequence[Admission]) -> Admission:
-    """Combine admissions: what any of them admits, in the cell of the highest tier.
+    """Combine admissions: what any of them admits, in the entry of the highest tier.
 
     INVARIANT: each scope, or part of one, is admitted by one of them alone; more admissions never admit less.
     """
@@ -114,7 +114,7 @@ def together(admissions: Sequence[Admission]) -> Admission:
     return Admission(
         replace(assessed, reasons=tuple(sorted(reasons, key=lambda reason: -reason.tier.rank))),
         acting.tier,
-        acting.cell,
+        acting.entry,
         scopes,
         # What one admission withholds and another one admits is not withheld.
         tuple(each for each in withheld if not all_covered((each.scope,), scopes)),
@@ -143,15 +143,15 @@ def _admission(book: Book, facts: ClientFacts, place: int) -> Admission:
 
 
 def certified_until(book: Book, facts: ClientFacts) -> datetime | None:
-    """Return when the last certification of a client ends: as it says, or sooner by the life that the rule book in force gives its cell.
+    """Return when the last certification of a client ends: as it says, or sooner by the life that the policy in force gives its entry.
 
-    Judged when it is used, because a life may have been shortened since. A client that no cell admits has nothing that could end.
+    Judged when it is used, because a life may have been shortened since. A client that no entry admits has nothing that could end.
     """
     return _admitted_of(book, facts).ends
 
 
 def served_until(book: Book, facts: ClientFacts) -> datetime | None:
-    """Return until when a client acts where it is installed: until its last certification ends, and for the grace of its cell after that (C114)."""
+    """Return until when a client acts where it is installed: until its last certification ends, and for the grace of its entry after that (C114)."""
     return _admitted_of(book, facts).served
 
 
@@ -165,44 +165,44 @@ def ends_in(book: Book, found: Admission, facts: ClientFacts) -> datetime | None
     """Return when the last certification of a client that is admitted as ``found`` ends; for callers that judge equal clients once."""
     if facts.also:
         return certified_until(book, facts)
-    return _ends_in(found.cell, facts.bases[0])
+    return _ends_in(found.entry, facts.bases[0])
 
 
 def serves_until(book: Book, found: Admission, facts: ClientFacts) -> datetime | None:
     """Return until when a client that is admitted as ``found`` acts; for callers that judge equal clients once."""
     if facts.also:
         return served_until(book, facts)
-    return _served_in(found.cell, facts.bases[0])
+    return _served_in(found.entry, facts.bases[0])
 
 
-def _ends_in(cell: Cell | None, basis: Basis) -> datetime | None:
-    if cell is None or basis.until is None or basis.at is None:
+def _ends_in(entry: PolicyEntry | None, basis: Basis) -> datetime | None:
+    if entry is None or basis.until is None or basis.at is None:
         return basis.until
-    return min(basis.until, basis.at + cell.certificate_life)
+    return min(basis.until, basis.at + entry.certificate_life)
 
 
-def _served_in(cell: Cell | None, basis: Basis) -> datetime | None:
-    ends = _ends_in(cell, basis)
-    return None if ends is None else ends + _grace(cell, graceless=basis.graceless)
+def _served_in(entry: PolicyEntry | None, basis: Basis) -> datetime | None:
+    ends = _ends_in(entry, basis)
+    return None if ends is None else ends + _grace(entry, graceless=basis.graceless)
 
 
 def unbroken_since(book: Book, facts: ClientFacts, now: datetime) -> datetime | None:
     """Return since when a client has been active, and certified or in a grace, without interruption; None: always."""
     graceless = any(facts.bases[n].graceless for n in _alive(_admitted_of(book, facts), now))
-    grace = _grace(admission(book, facts, now).cell, graceless=graceless)
+    grace = _grace(admission(book, facts, now).entry, graceless=graceless)
     # As between certifications that meet: what begins at the very end of a grace continues it.
     return min((since for gap, since in facts.gaps if gap <= grace), default=facts.since)
 
 
-def _grace(cell: Cell | None, *, graceless: bool) -> timedelta:
+def _grace(entry: PolicyEntry | None, *, graceless: bool) -> timedelta:
     # A withdrawal stops an app, and no earlier certification may undo that.
-    return timedelta(0) if cell is None or graceless else timedelta(days=cell.grace_days)
+    return timedelta(0) if entry is None or graceless else timedelta(days=entry.grace_days)
 
 
 def workflows_allowed(book: Book, facts: ClientFacts, now: datetime) -> frozenset[str]:
-    """Return the workflows that an app may do: those that its version declares, within the cell in which it acts (C190)."""
-    cell = admission(book, facts, now).cell
-    if cell is None:
+    """Return the workflows that an app may do: those that its version declares, within the entry in which it acts (C190)."""
+    entry = admission(book, facts, now).entry
+    if entry is None:
         return frozenset()
-    limits = [set(names) for names in (cell.workflows, facts.workflows) if ANY not in names]
+    limits = [set(names) for names in (entry.workflows, facts.workflows) if ANY not in names]
     return frozenset(name for name in book.workflows if all(name in names for names in limits))

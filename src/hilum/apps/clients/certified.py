@@ -80,8 +80,8 @@ def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[B
 
 
 def _gives_all(one: Basis, other: Basis) -> bool:
-    """Check whether another certification grants everything that this one does, for as long, under any rule book."""
-    # Of the same scopes, tier and category only: another tier has another cell, with a life and a grace of its own.
+    """Check whether another certification grants everything that this one does, for as long, under any policy."""
+    # Of the same scopes, tier and category only: another tier has another entry, with a life and a grace of its own.
     alike = (one.tier, one.category) == (other.tier, other.category) and (
         one.scopes == other.scopes
         or (all_covered(one.scopes, other.scopes) and all_covered(other.scopes, one.scopes))
@@ -111,7 +111,7 @@ def _gaps(
 ) -> tuple[tuple[timedelta, datetime], ...]:
     """Return since when a client was certified if gaps between certifications do not count, newest first, each with its longest gap.
 
-    A grace bridges a gap only if nothing was withdrawn before it was over, and no later than the longest that a rule book may state.
+    A grace bridges a gap only if nothing was withdrawn before it was over, and no later than the longest that a policy may state.
     """
     found: list[tuple[timedelta, datetime]] = []
     longest = timedelta(0)
@@ -196,7 +196,7 @@ def is_certified_for_production(
 ) -> bool:
     """Check whether a client may work at production tenants now, so that an edit of it must be reviewed first (C12).
 
-    ``grace``: the longest that any rule book in force gives it after the end of its certification.
+    ``grace``: the longest that any policy in force gives it after the end of its certification.
     """
     if client.environment is not Environment.PRODUCTION:
         return False

@@ -308,7 +308,7 @@ class ClientFacts:
     expires_at: datetime | None
     certified_scopes: tuple[str, ...]
     certified_until: datetime | None
-    """When the last certification ends by itself; None: not certified. ``policy.certified_until`` is when by the rule book in force."""
+    """When the last certification ends by itself; None: not certified. ``policy.certified_until`` is when by the policy in force."""
     origins: tuple[str, ...]
     scopes: tuple[str, ...] = ()
     """The scopes that the client registered."""
@@ -363,7 +363,7 @@ class ClientFacts:
         return (last, *self.also)
 
     def __hash__(self) -> int:
-        # By the id alone: what a rule book admits of these facts is cached by them and looked up several times
+        # By the id alone: what a policy admits of these facts is cached by them and looked up several times
         # a request, and hashing all 25 fields costs more than the rest of the look-up.
         return hash(self.id)
 

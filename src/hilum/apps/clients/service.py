@@ -165,7 +165,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
 
 
 def _is_served(ctx: Context, client_id: ClientId) -> bool:
-    """Check whether a client is certified, or in a grace, by every rule book in force."""
+    """Check whether a client is certified, or in a grace, by every policy in force."""
     facts = client_facts(ctx, client_id)
     if facts is None:
         return False
@@ -234,12 +234,12 @@ def add_dynamic(
 
 
 def _trial_category(book: Book) -> str:
-    """Return the category of apps that developers register themselves. Raises Invalid if the rule book has none for them."""
-    # A book of an earlier release has no category for trials; there they were registered as unclassified.
+    """Return the category of apps that developers register themselves. Raises Invalid if the policy has none for them."""
+    # A policy of an earlier release has no category for trials; there they were registered as unclassified.
     found = next((name for name in (SANDBOX_TRIAL, UNCLASSIFIED) if name in book.categories), None)
     if found is None:
         detail = (
-            f"The rule book in force has no category {SANDBOX_TRIAL}, so nobody may register apps themselves."
+            f"The policy in force has no category {SANDBOX_TRIAL}, so nobody may register apps themselves."
         )
         raise Invalid("registration_closed", detail, fields={"scope": "category_unknown"})
     return found

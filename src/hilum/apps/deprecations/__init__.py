@@ -1,8 +1,8 @@
-"""Sunsets: notice of scopes that end, to those who have them (C62), of what another rule book changes at a hospital, and of unused credentials (C180, C219).
+"""Sunsets: notice of scopes that end, to those who have them (C62), of what another policy changes at a hospital, and of unused credentials (C180, C219).
 
-Owns: which notices are due; who has a scope that ends; how applying a rule book affects a hospital's apps; how far the walks over hospitals
+Owns: which notices are due; who has a scope that ends; how applying a policy affects a hospital's apps; how far the walks over hospitals
 and vendors came.
-Must not know: how mail is sent; who may deprecate a scope or apply a book; what ends at the gateway (policies and the modules that enforce
+Must not know: how mail is sent; who may deprecate a scope or apply a policy; what ends at the gateway (policies and the modules that enforce
 it).
 Public verbs: service.step, notify_next; unused.propose_removal.
 Invariants:

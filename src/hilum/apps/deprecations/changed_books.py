@@ -1,4 +1,4 @@
-"""Notify hospitals of what changes for their apps, after another version of the rule book was put in force (C180)."""
+"""Notify hospitals of what changes for their apps, after another version of the policy was put in force (C180)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -111,7 +111,7 @@ def _effects(
     *,
     moments: tuple[datetime, datetime] | None = None,
 ) -> Mapping[Effect, list[str]]:
-    """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them. ``moments``: of each book; None: now."""
+    """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them. ``moments``: of each policy; None: now."""
     at = moments or (ctx.now, ctx.now)
     # With each app's exceptions, as in decisions.
     before, after = (
@@ -122,7 +122,7 @@ def _effects(
     effects: dict[Effect, list[str]] = {effect: [] for effect in Effect}
     for app in apps:
         installed = installations.installation(ctx, tenant.id, app)
-        # No cell applies to the hospital's own EHR and servers.
+        # No entry applies to the hospital's own EHR and servers.
         if installed is None or app not in named or named[app].tenant is not None:
             continue
         was, is_now = (

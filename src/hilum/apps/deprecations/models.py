@@ -19,13 +19,13 @@ STEPS_BOUND = 5_000
 
 
 class Effect(StrEnum):
-    """How another rule book affects an app at a hospital, the worst effect first."""
+    """How another policy affects an app at a hospital, the worst effect first."""
 
     STOPPED = "stopped"
     """No scope may be granted to it there any longer."""
     LESS = "less"
     MORE = "more"
-    """The book admits more of what the hospital approved."""
+    """The policy admits more of what the hospital approved."""
     LIMITS = "limits"
     """The same scopes with other limits: lifetimes, quota or client authentication."""
 
@@ -60,7 +60,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The progress of a walk. ``key`` is a digest of the rule books in force and the notices due; a walk with another key starts from the beginning."""
+    """The progress of a walk. ``key`` is a digest of the policies in force and the notices due; a walk with another key starts from the beginning."""
 
     key: str
     phase: Phase = Phase.HOSPITALS

@@ -23,7 +23,7 @@ def stage_of(product: ScopeProduct, today: date) -> Stage | None:
     left = product.sunset - today
     if left <= timedelta(0):
         return Stage.ENDED if -left < ENDED_FOR else None
-    # Retired before its sunset: it ends with the rule book, not on a day, and the previous book gave notice.
+    # Retired before its sunset: it ends with the policy, not on a day, and the previous policy gave notice.
     if product.status is ScopeStatus.RETIRED:
         return None
     if product.deprecated_from is not None and today < product.deprecated_from:
@@ -32,7 +32,7 @@ def stage_of(product: ScopeProduct, today: date) -> Stage | None:
 
 
 def endings(book: Book, today: date) -> tuple[Ending, ...]:
-    """Return the products of a book whose end has a notice due, by name."""
+    """Return the products of a policy whose end has a notice due, by name."""
     found = ((each, stage_of(each, today)) for each in book.products.values())
     due = (Ending(product, stage) for product, stage in found if stage is not None)
     return tuple(sorted(due, key=lambda each: each.product.name))
@@ -69,7 +69,7 @@ def successor_in_words(product: ScopeProduct) -> str:
 def effect_of(
     found: Iterable[ClientFacts], installed: InstallationFacts, before: Book, after: Book, now: datetime
 ) -> Effect | None:
-    """Return how another book affects an app installed at a hospital: the worst effect over its clients; None if there is none."""
+    """Return how another policy affects an app installed at a hospital: the worst effect over its clients; None if there is none."""
     effects = [_effect(each, installed, before, after, now) for each in found]
     return next((each for each in Effect if each in effects), None)
 
@@ -81,7 +81,7 @@ def _effect(
     if had == has:
         old, new = admission(before, facts, now), admission(after, facts, now)
         # Limits do not affect an app to which nothing may be granted.
-        return Effect.LIMITS if has and (old.cell, old.tier) != (new.cell, new.tier) else None
+        return Effect.LIMITS if has and (old.entry, old.tier) != (new.entry, new.tier) else None
     if not any(isinstance(each, ClinicalScope) for each in parse_stored(has)):
         return Effect.STOPPED
     return Effect.MORE if all_covered(had, has) else Effect.LESS
@@ -94,4 +94,4 @@ def names_in_words(names: Sequence[str]) -> str:
 
 def change_cause(number: int, place: str) -> str:
     """Return the cause of the notices of an application at a place; one cause yields one mail."""
-    return f"rule-book/{number}/{place}"
+    return f"policy/{number}/{place}"

@@ -48,7 +48,7 @@ def step(ctx: Context) -> bool:
 def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
     found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
     for tenant in found:
-        # By the book in force there: a book on trial elsewhere ends nothing here.
+        # By the policy in force there: a policy on trial elsewhere ends nothing here.
         book = facts.at.get(tenant.id, facts.everywhere)
         due = policy.endings(book, ctx.now.astimezone(UTC).date())
         if due and tenant.active:

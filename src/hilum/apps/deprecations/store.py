@@ -6,7 +6,7 @@ from hilum.apps.deprecations.models import Phase, Walk
 from hilum.foundation.infra.db import insert_or_ignore, metadata
 
 ENDS, BOOKS = "walk", "books"
-"""The walks about scopes that end, and about applications of the rule book."""
+"""The walks about scopes that end, and about applications of the policy."""
 
 walks = Table(
     "sunsets_walk",

@@ -43,7 +43,7 @@ def of_new(
     """Return what a new installation with these scopes leaves out of what the app could have at the hospital."""
     found = working(ctx, app, environment_of(tenant))
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app)
-    # What the rule book withholds there is not the hospital's to give.
+    # What the policy withholds there is not the hospital's to give.
     could = union(rules.admission(book, each, ctx.now).scopes for each in found)
     return _left_out(ctx, tenant.id, app, could, scopes, found=found, reasons=reasons)
 

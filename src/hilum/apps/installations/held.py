@@ -77,7 +77,7 @@ def _readable_at(ctx: Context, tenant: TenantId) -> list[AppId]:
 
 
 def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
-    """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
+    """Return the workflows of a policy that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
     apps = _readable_at(ctx, tenant)[:APPS_ASKED]
     found = clients.facts_of_apps(ctx, apps)
     allowed = {

@@ -61,8 +61,8 @@ def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
 
 def is_study(book: Book, clients: Iterable[ClientFacts], now: datetime) -> bool:
     """Check whether people's agreements with an app by any of its clients end with a study (C89)."""
-    cells = (admission(book, client, now).cell for client in clients)
-    return any(cell is not None and cell.lifetimes.expiry is Expiry.STUDY for cell in cells)
+    entries = (admission(book, client, now).entry for client in clients)
+    return any(entry is not None and entry.lifetimes.expiry is Expiry.STUDY for entry in entries)
 
 
 def install_faults(
@@ -427,7 +427,7 @@ def _with_launch(scopes: tuple[str, ...], before: tuple[str, ...]) -> tuple[str,
 def allowed_scopes(
     facts: ClientFacts, installation: InstallationFacts, book: Book, now: datetime
 ) -> tuple[str, ...]:
-    """Return the most that this client may be granted at this tenant: registered AND certified AND admitted by the rule book AND installed.
+    """Return the most that this client may be granted at this tenant: registered AND certified AND admitted by the policy AND installed.
 
     Each can only take away. Source: C68, C179
     """

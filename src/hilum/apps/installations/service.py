@@ -117,7 +117,9 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
     without = completeness.accepted(missing, anyway=order.anyway, how=_INSTALL_ANYWAY)
     # What people agree to for a study ends with it, so its end must be known.
     if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
-        detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
+        detail = (
+            "The policy makes agreements with this app end with a study. Say when it ends at this hospital."
+        )
         raise Invalid("installation_invalid", detail, fields={"expires_at": "study_end_missing"})
     _close_former(ctx, order.tenant, app)
     registry.announce_change(ctx, app.id, at=order.tenant)

@@ -75,7 +75,7 @@ def lock_as_read(ctx: Context, app: App) -> None:
 def add_certification(
     ctx: Context, app: App, version: AppVersion, order: CertifyOrder, book: Book
 ) -> Certification:
-    """Add a certification whose order was validated, with the tiers of its scopes by the rule book that allows it.
+    """Add a certification whose order was validated, with the tiers of its scopes by the policy that allows it.
 
     Raises Conflict (the app was moved or transferred meanwhile).
     """

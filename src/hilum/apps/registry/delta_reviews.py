@@ -42,8 +42,8 @@ def risen(
 
 
 def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
-    """Record which certifications in force of some apps need a delta review by the book in force everywhere, and which no longer do."""
-    # An observed cell counts already, so that reviewers have judged its effect before the day when it is enforced (C209).
+    """Record which certifications in force of some apps need a delta review by the policy in force everywhere, and which no longer do."""
+    # An observed entry counts already, so that reviewers have judged its effect before the day when it is enforced (C209).
     book = as_enforced(policies.current(ctx).everywhere, ctx.now)
     apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
     needed: dict[tuple[str, Tier], DeltaReview] = {}

@@ -35,10 +35,10 @@ from hilum.policy.matrix.models import Assessment, ExceptionKind, ExceptionOrder
 
 
 class ExceptionAsked(Strict):
-    """What the rule book is to say otherwise: ``raised_tier`` (a reviewer, at once), or, by two people, ``lowered_tier``, ``autonomous_writes`` at a ``tenant``, ``waived_requirement``.
+    """What the policy is to say otherwise: ``raised_tier`` (a reviewer, at once), or, by two people, ``lowered_tier``, ``autonomous_writes`` at a ``tenant``, ``waived_requirement``.
 
-    All but the last are of a ``version``; a requirement such as ``evidence.security_test`` is of an ``app``, in the cell of its ``tier``.
-    ``control``: what is done instead. ``ends_at`` is bounded by ``exceptions.longest`` of the rule book; a raised tier has none.
+    All but the last are of a ``version``; a requirement such as ``evidence.security_test`` is of an ``app``, in the entry of its ``tier``.
+    ``control``: what is done instead. ``ends_at`` is bounded by ``exceptions.longest`` of the policy; a raised tier has none.
     """
 
     kind: ExceptionKind
@@ -97,7 +97,7 @@ class TierReasonShown(Shown):
 
 
 class TierShown(BaseModel):
-    """The tier of a version with all that it is certified for, by the rule book everywhere. ``computed``: that of the rules alone.
+    """The tier of a version with all that it is certified for, by the policy everywhere. ``computed``: that of the rules alone.
 
     ``excess``: the scopes that none of the workflows that it declares needs; shown where the version itself is asked for.
     """
@@ -114,7 +114,7 @@ class TierShown(BaseModel):
 class DeltaReviewShown(Shown):
     """``certified``: the tier of the certification; ``computed``: the one now, which ``sentence`` explains.
 
-    ``source``: whether the rule book or the observed use asks for the review.
+    ``source``: whether the policy or the observed use asks for the review.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The tier of a version, and exceptions: what the rule book says otherwise of one app until a moment (C19, C23, C207).
+"""The tier of a version, and exceptions: what the policy says otherwise of one app until a moment (C19, C23, C207).
 
 A reviewer raises a tier alone, since that only removes access. What loosens something takes two people and has an end.
 """
@@ -45,7 +45,7 @@ ASK, END = "policies.exception.ask", "policies.exception.end"
 
 
 def assess_version(ctx: Context, version_id: VersionId) -> tuple[AppVersion, Assessment]:
-    """Return the tier of a version with all scopes for which it is certified now, by the rule book everywhere, and why.
+    """Return the tier of a version with all scopes for which it is certified now, by the policy everywhere, and why.
 
     Raises NotFound.
     """
@@ -191,12 +191,14 @@ def _judged_writes(ctx: Context, order: ExceptionOrder) -> Mapping[str, Any]:
 def _judged_requirement(ctx: Context, app: App, order: ExceptionOrder) -> Mapping[str, Any]:
     book = _book(ctx)
     category = book.categories.get(app.category)
-    cell = None if category is None or order.tier not in set(Tier) else category.cells.get(Tier(order.tier))
+    entry = (
+        None if category is None or order.tier not in set(Tier) else category.entries.get(Tier(order.tier))
+    )
     # Review judges it once for all hospitals.
     faults = {"tenant": "not_expected"} if order.tenant is not None else {}
-    if cell is None:
+    if entry is None:
         faults["tier"] = "not_an_option"
-    elif not may_waive(book, cell, order.requirement):
+    elif not may_waive(book, entry, order.requirement):
         faults["requirement"] = "requirement_not_waivable"
     policies.require_exception(ctx, order, book, faults)
     return {"category": app.category, "title": title_of(book, order.requirement)}

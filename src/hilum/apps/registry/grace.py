@@ -8,5 +8,5 @@ from hilum.policy.matrix.policy import longest_grace
 
 
 def grace_of(ctx: Context, category: str) -> timedelta:
-    """Return the longest grace that any rule book in force gives apps of a category (C114)."""
+    """Return the longest grace that any policy in force gives apps of a category (C114)."""
     return longest_grace(policies.current(ctx).as_of(ctx.now).books(), category)

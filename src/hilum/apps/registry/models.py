@@ -86,7 +86,7 @@ class App:
     logo: str = ""
     """The digest of its logo (``pictures``); empty if it shows none."""
     category: str = field(kw_only=True)
-    """Its category in the rule book."""
+    """Its category in the policy."""
 
     @property
     def revision(self) -> str:
@@ -224,7 +224,7 @@ class NewApp:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """An order to add a version. Without a declaration it counts as made for every workflow or placement of the rule book."""
+    """An order to add a version. Without a declaration it counts as made for every workflow or placement of the policy."""
 
     label: str
     workflows: tuple[str, ...] = NOT_DECLARED
@@ -277,7 +277,7 @@ class ReviewSource(StrEnum):
     """The sources of delta reviews."""
 
     BOOK = "book"
-    """The rule book now puts certified scopes in a higher tier."""
+    """The policy now puts certified scopes in a higher tier."""
     USE = "use"
     """The app is used beyond its version's declaration."""
     FINDINGS = "findings"

@@ -146,10 +146,10 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
 
 
 def judging_book(books: Sequence[Book], faults_of: Callable[[Book], dict[str, str]]) -> Book:
-    """Return the first of the books in force that allows an order; the first of all, the one everywhere, if none does.
+    """Return the first of the policies in force that allows an order; the first of all, the one everywhere, if none does.
 
-    What only a book on trial allows is registered and certified too, or nothing new could be tried. Each tenant judges it by its own
-    book, so nobody gets anything of it where that book is not in force.
+    What only a policy on trial allows is registered and certified too, or nothing new could be tried. Each tenant judges it by its own
+    policy, so nobody gets anything of it where that policy is not in force.
     """
     return next((book for book in books if not faults_of(book)), books[0])
 
@@ -160,7 +160,7 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     category = book.categories.get(order.category)
     if category is None:
         faults["category"] = "category_unknown"
-    # `unclassified` holds the apps from before the rule book and is closed to new ones (ADR 42), except for
+    # `unclassified` holds the apps from before the policy and is closed to new ones (ADR 42), except for
     # those that the host or the start-up plan adds.
     elif not category.open and not actor.acts_alone:
         faults["category"] = "category_closed"
@@ -248,7 +248,7 @@ def text_fault(text: str) -> str:
 
 
 def version_faults(order: NewVersion, book: Book, category: str) -> dict[str, str]:
-    """Return the error code of each invalid field of a version: it declares only workflows and placements that the rule book names.
+    """Return the error code of each invalid field of a version: it declares only workflows and placements that the policy names.
 
     ``category`` is the app's, which may require the card of a model.
     """
@@ -319,7 +319,7 @@ def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: 
 
 
 def applicant_of(app: App, version: AppVersion, scopes: tuple[str, ...]) -> Applicant:
-    """Return what the rule book must know of a version that asks for some scopes, whatever its clients are."""
+    """Return what the policy must know of a version that asks for some scopes, whatever its clients are."""
     return Applicant(
         app.category,
         scopes,
@@ -365,7 +365,7 @@ def certify_faults(
     missing: Collection[str] = PROOFS,
     justified: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long.
+    """Return the error code of each invalid field of a certification: the policy must allow a tier, and says for how long.
 
     ``missing``: what the vendor has not proved, or let lapse. ``justified``: the scopes with a written justification; None: not asked.
     """
@@ -377,13 +377,13 @@ def certify_faults(
     if version.ai_use is not None and not version.ai_use.model_card and _requires_card(book, app.category):
         faults["version"] = "model_card_missing"
     tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))
-    # No cell, no access: a category opens tier by tier, as its cells are written (ADR 42).
+    # No entry, no access: a category opens tier by tier, as its entries are written (ADR 42).
     if not tiers:
         faults.setdefault("scopes", "tier_not_allowed")
         return faults
     # Bounds how long an app of its riskiest clients' tier runs before it is reviewed again.
-    cells = book.categories[app.category].cells
-    life = min(cells[each.tier].certificate_life for each in tiers.values())
+    entries = book.categories[app.category].entries
+    life = min(entries[each.tier].certificate_life for each in tiers.values())
     if order.expires_at > now + life:
         faults["expires_at"] = Bounded("too_far_away", f"at most {life.days} days from now")
     if lacking_proofs(order, app, version, book, missing):
@@ -401,7 +401,7 @@ def lacking_proofs(
         return ()
     tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     required = {
-        proof for each in tiers.values() for proof in book.categories[app.category].cells[each.tier].proofs
+        proof for each in tiers.values() for proof in book.categories[app.category].entries[each.tier].proofs
     }
     return tuple(sorted(required & set(missing)))
 

@@ -191,7 +191,7 @@ class AiUseShown(Shown):
 
 
 class VersionAsked(Strict):
-    """Workflows and placements of the rule book. An omitted list counts as all, and so against the app; an empty list means none.
+    """Workflows and placements of the policy. An omitted list counts as all, and so against the app; an empty list means none.
 
     Without ``ai_use`` it declares that it uses no AI. ``optional_scopes``: those that it can do without; left out, it does not say.
     ``population``: how many patients of a hospital it reaches; left out, it counts as every one.
@@ -307,7 +307,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=DEVELOPERS)
     async def add_app(request: Request, body: AppAsked) -> object:
-        """Add an app of a vendor, in a category of the rule book that is open."""
+        """Add an app of a vendor, in a category of the policy that is open."""
         order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose, body.category)
         return await run_write(kit, request, partial(service.add_app, order=order))
 

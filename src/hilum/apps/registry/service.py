@@ -316,7 +316,7 @@ def certify(
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
     For production it names the submission that the disciplines decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says
-    what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it justified in
+    what the vendor has not proved, which an entry of the policy may ask for (C6, C7). ``justified`` says which scopes it justified in
     writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
@@ -477,7 +477,7 @@ def list_owned_since(ctx: Context, vendor: VendorId, since: datetime) -> list[Ap
 def list_expired(ctx: Context, since: datetime, after: str) -> list[Certification]:
     """List certifications whose end, and grace, may have come since a moment, by id, at most a batch, for the platform itself.
 
-    They may not be as they were signed. With the longest grace that a rule book may state: one that was in force may have been shortened since.
+    They may not be as they were signed. With the longest grace that a policy may state: one that was in force may have been shortened since.
     """
     longest = timedelta(days=GRACE_DAYS_BOUND)
     return store.list_expired(ctx.tx, since - longest, ctx.now, after, EXPIRED_BATCH)

@@ -411,15 +411,15 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
             variant = NOT_ASKED if launched else ""
             fault = _Fault(AuthorizeError.INVALID_SCOPE, PATIENT_MISSING, detail, variant)
             return _refuse_request(ctx, site, request, client_context.tenant, fault)
-    cell = admission(book, client_context.facts, ctx.now).cell
-    assert cell is not None, "what is offered was admitted"
+    entry = admission(book, client_context.facts, ctx.now).entry
+    assert entry is not None, "what is offered was admitted"
     current = replace(
         flow_state,
         request=request,
         offered=offered,
         covering=covering,
         step=step,
-        lifetimes=cell.lifetimes,
+        lifetimes=entry.lifetimes,
         workflow=workflow,
     )
     if step in {Step.CONSENT, Step.NOTICE}:
@@ -575,7 +575,7 @@ def _refuse_request(
 def refuse_retired_scope(
     site: Site, client_context: ClientContext, valid: ValidRequest, detail: str
 ) -> Redirect | RefusedLaunch:
-    """Build the refusal of a scope that the rule book has retired: a page in an EHR launch, a redirect otherwise (C216)."""
+    """Build the refusal of a scope that the policy has retired: a page in an EHR launch, a redirect otherwise (C216)."""
     back = error_redirect(site, valid.redirect_uri, valid.state, AuthorizeError.INVALID_SCOPE, detail)
     if not valid.launch:
         return back

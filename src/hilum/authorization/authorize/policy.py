@@ -109,7 +109,7 @@ def validate_request(
 ) -> DisplayedError | RedirectedError | ValidRequest:
     """Validate an authorization request: client and redirect URI first, since other errors may be redirected only if those are valid.
 
-    ``book``: the rule book at the tenant, whose workflows may be requested by name.
+    ``book``: the policy at the tenant, whose workflows may be requested by name.
     """
     if shown := _client_fault(parameters, client, now):
         return shown
@@ -228,7 +228,7 @@ def _asked_scopes(parameters: Parameters, book: Book) -> tuple[Scope, ...] | str
     expanded = expand(book, parameters.get("scope"), {Prefix.PATIENT, Prefix.USER})
     # Refused rather than ignored like other unknown scopes: the app would get none of its scopes.
     if expanded.unknown:
-        return f"the rule book has no workflow {expanded.unknown[:64]!r}"
+        return f"the policy has no workflow {expanded.unknown[:64]!r}"
     parsed = smart.parse_scopes(expanded.text)
     if isinstance(parsed, ScopeError):
         return SCOPE_FAULTS[parsed]

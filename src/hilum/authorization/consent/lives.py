@@ -16,7 +16,7 @@ from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.ids import AppId, AuthorizationId, ClientId, PersonId, TenantId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Cell
+from hilum.policy.matrix.models import PolicyEntry
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
@@ -24,16 +24,16 @@ from hilum.records.audit.models import Event
 def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
     """List a person's connected apps, one entry for each: the newest agreement, with the scopes, last use and end of all agreements with the app.
 
-    Withdrawing an entry withdraws all of these. An agreement that the rule book ends is listed until its own expiry, because another rule book
+    Withdrawing an entry withdraws all of these. An agreement that the policy ends is listed until its own expiry, because another policy
     may revive it.
     """
     entries: dict[AppId, Authorization] = {}
     page = FIRST_PAGE
     while in_force := store.list_in_force(ctx.tx, tenant, person, ctx.now, page):
-        cells = _cells(ctx, in_force)
+        policy_entries = _entries(ctx, in_force)
         for each in with_last_use(ctx, in_force):
             older = entries.pop(each.app, each)  # the newest agreement of an app represents it on the page
-            ends = [policy.end_of(each, cells[each.client])] + ([older.ends] if older.ends else [])
+            ends = [policy.end_of(each, policy_entries[each.client])] + ([older.ends] if older.ends else [])
             entries[each.app] = replace(
                 each,
                 scopes=tuple(dict.fromkeys((*each.scopes, *older.scopes))),
@@ -57,22 +57,30 @@ def list_lives(
     if not policy.may_export(ctx.actor, tenant, person):
         raise audit.refusal(ctx, event)
     lives = store.list_of_tenant(ctx.tx, tenant, person, page)
-    cells = _cells(ctx, lives)
+    policy_entries = _entries(ctx, lives)
     families: dict[AuthorizationId, list[TokenFamily]] = {}
     for family in tokens.list_families(ctx, [each.id for each in lives]) if lives else ():
         families.setdefault(family.authorization, []).append(family)
     audit.record(ctx, replace(event, facts={"given": len(lives)}))
-    return [_life(each, cells[each.client], families.get(each.id, ())) for each in with_last_use(ctx, lives)]
+    return [
+        _life(each, policy_entries[each.client], families.get(each.id, ()))
+        for each in with_last_use(ctx, lives)
+    ]
 
 
-def _life(agreement: Authorization, cell: Cell | None, families: Iterable[TokenFamily]) -> AgreementLife:
-    ends = policy.end_of(agreement, cell)
+def _life(
+    agreement: Authorization, policy_entry: PolicyEntry | None, families: Iterable[TokenFamily]
+) -> AgreementLife:
+    ends = policy.end_of(agreement, policy_entry)
     if agreement.revoked_at is not None and agreement.revoked_at < ends.at:
         ends = End(agreement.revoked_at, Reason.TOKEN_REVOKED)
     return AgreementLife(
         replace(agreement, ends=ends),
         tuple(
-            (each, min([ends, *policy.family_ends(each, cell), _own_end(each)], key=lambda end: end.at))
+            (
+                each,
+                min([ends, *policy.family_ends(each, policy_entry), _own_end(each)], key=lambda end: end.at),
+            )
             for each in families
         ),
     )
@@ -83,20 +91,20 @@ def _own_end(family: TokenFamily) -> End:
     return End(family.expires_at, Reason.REFRESH_TOKEN_OLD)
 
 
-def _cells(ctx: Context, found: Iterable[Authorization]) -> dict[ClientId, Cell | None]:
-    """Return the cell of each agreement's client in the rule book in force at its hospital; None for one without."""
+def _entries(ctx: Context, found: Iterable[Authorization]) -> dict[ClientId, PolicyEntry | None]:
+    """Return the entry of each agreement's client in the policy in force at its hospital; None for one without."""
     agreed = {each.client: each for each in found}
     if not agreed:
         return {}
     current = policies.current(ctx)
     by_app = clients.facts_of_apps(ctx, {each.app for each in agreed.values()})
     facts: dict[ClientId, ClientFacts] = {each.id: each for of in by_app.values() for each in of}
-    cells: dict[ClientId, Cell | None] = dict.fromkeys(agreed)
+    policy_entries: dict[ClientId, PolicyEntry | None] = dict.fromkeys(agreed)
     for client, each in agreed.items():
         if client in facts:
             book = current.book_at(each.tenant, ctx.now, each.app)
-            cells[client] = admission(book, facts[client], ctx.now).cell
-    return cells
+            policy_entries[client] = admission(book, facts[client], ctx.now).entry
+    return policy_entries
 
 
 def with_last_use(ctx: Context, found: list[Authorization]) -> list[Authorization]:

@@ -23,7 +23,7 @@ from hilum.foundation.standards.smart.scopes import (
     types_of,
 )
 
-# A cell is a category token as written in a scope or, after "?", any other set of constraints, one a line.
+# An entry is a category token as written in a scope or, after "?", any other set of constraints, one a line.
 # Neither character occurs in a parsed constraint.
 CATEGORY = "category"
 _CONSTRAINED, _SEPARATOR = "?", "\n"
@@ -56,14 +56,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One tick. ``cell`` is its category or constraints, empty for the whole type. ``parts`` are what the requested scopes cover of it.
+    """One tick. ``entry`` is its category or constraints, empty for the whole type. ``parts`` are what the requested scopes cover of it.
 
     ``value`` is a scope string, the value of the checkbox, unique on the page. ``whole`` is the scope string of the type without category.
     """
 
     type: str
     letters: int
-    cell: str
+    entry: str
     parts: tuple[Part, ...]
     value: str
     whole: str
@@ -106,7 +106,7 @@ def _reads_referrers(parts: Mapping[str, list[Part]]) -> bool:
 
 
 def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
-    """Split a type into cells, and group the letters that the same scopes express in a cell."""
+    """Split a type into entries, and group the letters that the same scopes express in an entry."""
     letters_of: dict[tuple[str, tuple[Part, ...]], int] = {}
     # Letter by letter, because different scopes may request different letters of the same type; letters with
     # the same scopes are joined again at the end.
@@ -114,53 +114,53 @@ def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
         within = [part for part in parts if part.scope.letters & bit]
         # An unconstrained scope covers every category, so each gets a tick.
         whole = any(not part.scope.constraints for part in within)
-        cells = _cells(type_, within, whole=whole)
-        for cell in cells:
-            about = tuple(part for part in within if cell in _cells_of(part, cells, whole=whole))
-            letters_of[cell, about] = letters_of.get((cell, about), 0) | bit
-    return [_permission(type_, letters, cell, about) for (cell, about), letters in letters_of.items()]
+        entries = _entries(type_, within, whole=whole)
+        for entry in entries:
+            about = tuple(part for part in within if entry in _entries_of(part, entries, whole=whole))
+            letters_of[entry, about] = letters_of.get((entry, about), 0) | bit
+    return [_permission(type_, letters, entry, about) for (entry, about), letters in letters_of.items()]
 
 
-def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
-    """Return the cells of a type: its categories, or the whole type if it has none, and one for each other set of constraints."""
+def _entries(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
+    """Return the entries of a type: its categories, or the whole type if it has none, and one for each other set of constraints."""
     if whole:
         offered = [code for code, _ in CATEGORIES.get(type_, ())]
         return tuple(_with_requested(offered, parts)) if offered else ("",)
-    cells = _with_requested([], [part for part in parts if len(part.scope.constraints) == 1])
+    entries = _with_requested([], [part for part in parts if len(part.scope.constraints) == 1])
     # Fewest constraints first: a scope with more of them may lie
-    # within one with fewer, and then needs no cell of its own.
+    # within one with fewer, and then needs no entry of its own.
     for part in sorted(parts, key=lambda part: len(part.scope.constraints)):
-        if not _cells_of(part, tuple(cells), whole=False):
-            cells.append(_own_cell(part))
-    return tuple(cells)
+        if not _entries_of(part, tuple(entries), whole=False):
+            entries.append(_own_entry(part))
+    return tuple(entries)
 
 
 def _with_requested(offered: list[str], parts: list[Part]) -> list[str]:
     """Return categories with those that are requested beside them."""
-    cells = list(offered)
+    entries = list(offered)
     for part in parts:
-        if part.category and not any(_same(part.category, other) for other in cells):
-            cells.append(part.category)
-    return cells
+        if part.category and not any(_same(part.category, other) for other in entries):
+            entries.append(part.category)
+    return entries
 
 
-def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
-    """Return the cells that a part covers. A part with more constraints than another falls into the other's cells."""
-    if cells == ("",) or (whole and not part.category):
-        return cells
-    if same := tuple(cell for cell in cells if part.category and _same(part.category, cell)):
+def _entries_of(part: Part, entries: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
+    """Return the entries that a part covers. A part with more constraints than another falls into the other's entries."""
+    if entries == ("",) or (whole and not part.category):
+        return entries
+    if same := tuple(entry for entry in entries if part.category and _same(part.category, entry)):
         return same
-    # More constraints mean fewer resources, so a superset of constraints lies within the cell.
-    constraints = set(_own_cell(part)[1:].split(_SEPARATOR))
+    # More constraints mean fewer resources, so a superset of constraints lies within the entry.
+    constraints = set(_own_entry(part)[1:].split(_SEPARATOR))
     return tuple(
-        cell
-        for cell in cells
-        if cell.startswith(_CONSTRAINED) and constraints >= set(cell[1:].split(_SEPARATOR))
+        entry
+        for entry in entries
+        if entry.startswith(_CONSTRAINED) and constraints >= set(entry[1:].split(_SEPARATOR))
     )
 
 
-def _own_cell(part: Part) -> str:
-    """Return the cell of constraints that are not a single category."""
+def _own_entry(part: Part) -> str:
+    """Return the entry of constraints that are not a single category."""
     return _CONSTRAINED + _SEPARATOR.join(sorted(f"{name}={value}" for name, value in part.scope.constraints))
 
 
@@ -184,20 +184,20 @@ def may_overlap(one: Permission, other: Permission) -> bool:
     """
     if one.type != other.type or not one.letters & other.letters:
         return False
-    codes, others = _codes(one.cell), _codes(other.cell)
+    codes, others = _codes(one.entry), _codes(other.entry)
     return codes is None or others is None or not codes.isdisjoint(others)
 
 
-def _codes(cell: str) -> frozenset[str] | None:
-    """Return the codes of the categories that a cell is limited to; None if it is not limited by category."""
-    if not cell.startswith(_CONSTRAINED):
-        return frozenset({_code_of(cell)}) if cell else None
-    pairs = (each.partition("=") for each in cell[1:].split(_SEPARATOR))
+def _codes(entry: str) -> frozenset[str] | None:
+    """Return the codes of the categories that an entry is limited to; None if it is not limited by category."""
+    if not entry.startswith(_CONSTRAINED):
+        return frozenset({_code_of(entry)}) if entry else None
+    pairs = (each.partition("=") for each in entry[1:].split(_SEPARATOR))
     values = [value for name, _, value in pairs if name == CATEGORY]
     return frozenset(_code_of(each) for each in split(values[0], ",")) if values else None
 
 
-def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) -> Permission:
+def _permission(type_: str, letters: int, entry: str, about: tuple[Part, ...]) -> Permission:
     """Build a permission. Its value is derived from the widest of its scopes, of ``patient/`` rather than ``user/``."""
     named = min(
         about, key=lambda part: (len(part.scope.constraints), part.scope.prefix is not Prefix.PATIENT)
@@ -205,23 +205,23 @@ def _permission(type_: str, letters: int, cell: str, about: tuple[Part, ...]) ->
     if any(part.scope.prefix is Prefix.PATIENT for part in about):
         # The same value for both prefixes, so that it stays if the app requests the other one next time.
         named = replace(named, scope=replace(named.scope, prefix=Prefix.PATIENT))
-    value = _text(named, letters, _within(named, cell))
+    value = _text(named, letters, _within(named, entry))
     return Permission(
         type_,
         letters,
-        cell,
+        entry,
         about,
         value,
         _text(named, letters, replace(named.scope, constraints=(), query="")),
     )
 
 
-def _within(part: Part, cell: str) -> ClinicalScope:
-    """Return the scope of a part limited to one of its cells."""
+def _within(part: Part, entry: str) -> ClinicalScope:
+    """Return the scope of a part limited to one of its entries."""
     scope = part.scope
-    if not cell or cell.startswith(_CONSTRAINED) or part.category == cell:
+    if not entry or entry.startswith(_CONSTRAINED) or part.category == entry:
         return scope
-    return replace(scope, constraints=(*scope.constraints, (CATEGORY, cell)), query="")
+    return replace(scope, constraints=(*scope.constraints, (CATEGORY, entry)), query="")
 
 
 def _text(part: Part, letters: int, scope: ClinicalScope) -> str:
@@ -240,13 +240,13 @@ def granted_of(
     left = [each for each in mine if each.value in ticked]
     if len(left) == len(mine):
         return True, [_text(part, part.scope.letters, part.scope)]
-    # Letters that are ticked in every cell need no category; the others are granted cell by cell.
+    # Letters that are ticked in every entry need no category; the others are granted entry by entry.
     everywhere = part.scope.letters
     for each in mine:
         everywhere &= _EVERY_LETTER if each.value in ticked else ~each.letters
     texts = [_text(part, everywhere, part.scope)] if everywhere else []
-    by_cell: dict[str, int] = {}
+    by_entry: dict[str, int] = {}
     for each in left:
         if each.letters & ~everywhere:
-            by_cell[each.cell] = by_cell.get(each.cell, 0) | each.letters & ~everywhere
-    return False, texts + [_text(part, mask, _within(part, cell)) for cell, mask in by_cell.items()]
+            by_entry[each.entry] = by_entry.get(each.entry, 0) | each.letters & ~everywhere
+    return False, texts + [_text(part, mask, _within(part, entry)) for entry, mask in by_entry.items()]

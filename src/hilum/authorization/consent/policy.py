@@ -48,7 +48,7 @@ from hilum.foundation.standards.smart.scopes import (
     render,
 )
 from hilum.identity.people.models import Person
-from hilum.policy.matrix.models import Cell, Expiry
+from hilum.policy.matrix.models import Expiry, PolicyEntry
 
 OWN_ENTRY = "fhirUser"
 DECLINABLE = frozenset({"offline_access", "online_access"})
@@ -82,18 +82,23 @@ def chart_end(person: Person | None, patient: str) -> datetime | None:
 
 
 def may_go_on(
-    agreement: Authorization, *, version: VersionId, workflow: str, cell: Cell | None, now: datetime
+    agreement: Authorization,
+    *,
+    version: VersionId,
+    workflow: str,
+    policy_entry: PolicyEntry | None,
+    now: datetime,
 ) -> bool:
     """Check whether an agreement in force spares its person another page (C90). The caller compares the scopes.
 
     They are asked again for another version or workflow, and after ``dormant_days`` without use. An agreement without a workflow covers
     every workflow. ``last_used_at`` must be set.
     """
-    if cell is None or agreement.version != version or agreement.workflow not in {"", workflow}:
+    if policy_entry is None or agreement.version != version or agreement.workflow not in {"", workflow}:
         return False
-    if cell.lifetimes.expiry is Expiry.ONE_TIME:
+    if policy_entry.lifetimes.expiry is Expiry.ONE_TIME:
         return False
-    return now < used_at(agreement) + timedelta(days=cell.dormant_days)
+    return now < used_at(agreement) + timedelta(days=policy_entry.dormant_days)
 
 
 def used_at(agreement: Authorization) -> datetime:
@@ -111,17 +116,17 @@ CLASS_ENDS = frozenset({Reason.ONE_TIME_OVER, Reason.STUDY_ENDED, Reason.FIXED_E
 """Ends that opening the app does not extend."""
 
 
-def end_of(authorization: Authorization, cell: Cell | None) -> End:
-    """Return when an authorization ends, and by which limit: its own expiry, or an earlier end by the app's cell in the rule book.
+def end_of(authorization: Authorization, policy_entry: PolicyEntry | None) -> End:
+    """Return when an authorization ends, and by which limit: its own expiry, or an earlier end by the app's entry in the policy.
 
-    ``last_used_at`` must be set if the cell limits idle time (``limits_idle_time``). Without a cell only the expiry counts, since the app
+    ``last_used_at`` must be set if the entry limits idle time (``limits_idle_time``). Without an entry only the expiry counts, since the app
     gets no tokens anyway.
     Source: C89, C194
     """
     stored = End(authorization.expires_at, Reason.AUTHORIZATION_EXPIRED)
-    if cell is None:
+    if policy_entry is None:
         return stored
-    lives, agreed_at = cell.lifetimes, authorization.created_at
+    lives, agreed_at = policy_entry.lifetimes, authorization.created_at
     # The stored expiry counts under the expiry class that the app has now.
     match lives.expiry:
         case Expiry.ONE_TIME:
@@ -133,45 +138,48 @@ def end_of(authorization: Authorization, cell: Cell | None) -> End:
         case Expiry.ROLLING:
             renewed_at = authorization.last_validated_at or agreed_at
             ends = [stored, End(renewed_at + lives.authorization, Reason.AUTHORIZATION_EXPIRED)]
-    if limits_idle_time(cell):
-        ends += idle_ends(used_at(authorization), cell)
+    if limits_idle_time(policy_entry):
+        ends += idle_ends(used_at(authorization), policy_entry)
     return min(ends, key=lambda end: end.at)
 
 
-def limits_idle_time(cell: Cell | None) -> bool:
-    """Check whether a cell ends agreements that are not used, so that their last use must be read."""
-    return cell is not None and (cell.lifetimes.idle is not None or cell.dormant_ends)
+def limits_idle_time(policy_entry: PolicyEntry | None) -> bool:
+    """Check whether an entry ends agreements that are not used, so that their last use must be read."""
+    return policy_entry is not None and (policy_entry.lifetimes.idle is not None or policy_entry.dormant_ends)
 
 
-def idle_ends(used_at: datetime, cell: Cell) -> list[End]:
-    """Return the ends of an agreement or family that is not used again after ``used_at``; empty if the cell does not limit idle time."""
-    idle = cell.lifetimes.idle
+def idle_ends(used_at: datetime, policy_entry: PolicyEntry) -> list[End]:
+    """Return the ends of an agreement or family that is not used again after ``used_at``; empty if the entry does not limit idle time."""
+    idle = policy_entry.lifetimes.idle
     ends = [] if idle is None else [End(used_at + idle, Reason.AUTHORIZATION_IDLE)]
-    if cell.dormant_ends:
-        ends.append(End(used_at + timedelta(days=cell.dormant_days), Reason.AUTHORIZATION_DORMANT))
+    if policy_entry.dormant_ends:
+        ends.append(End(used_at + timedelta(days=policy_entry.dormant_days), Reason.AUTHORIZATION_DORMANT))
     return ends
 
 
-def family_ends(family: TokenFamily, cell: Cell | None) -> list[End]:
-    """Return when a token family ends by a cell; empty without a cell, which admits nothing anyway.
+def family_ends(family: TokenFamily, policy_entry: PolicyEntry | None) -> list[End]:
+    """Return when a token family ends by an entry; empty without an entry, which admits nothing anyway.
 
     Idle time and age count for each family, also while the person uses the app with another one.
     """
-    if cell is None:
+    if policy_entry is None:
         return []
-    lives = cell.lifetimes
+    lives = policy_entry.lifetimes
     life = lives.refresh_token if family.offline else lives.session_refresh_token
-    ends = [End(family.minted_at + life, Reason.REFRESH_TOKEN_OLD), *idle_ends(family.minted_at, cell)]
+    ends = [
+        End(family.minted_at + life, Reason.REFRESH_TOKEN_OLD),
+        *idle_ends(family.minted_at, policy_entry),
+    ]
     if lives.absolute is not None:
         ends.append(End(family.started_at + lives.absolute, Reason.ABSOLUTE_LIMIT_REACHED))
     return ends
 
 
-def first_end(cell: Cell | None, *, now: datetime, study_ends: datetime | None) -> datetime:
-    """Return when an agreement that is recorded now expires by its cell; a study's also by its end date, and at once if it has none."""
-    if cell is None:
+def first_end(policy_entry: PolicyEntry | None, *, now: datetime, study_ends: datetime | None) -> datetime:
+    """Return when an agreement that is recorded now expires by its entry; a study's also by its end date, and at once if it has none."""
+    if policy_entry is None:
         return now
-    lives = cell.lifetimes
+    lives = policy_entry.lifetimes
     match lives.expiry:
         case Expiry.ONE_TIME:
             return now + lives.access_token
@@ -278,7 +286,7 @@ def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ..
             scopes = (*scopes, OWN_ENTRY)
         words = _words_of(each)
         # Checkboxes of one type are grouped, so that the page can show the type without hiding its categories.
-        group = each.whole if each.cell and each.value != each.whole else ""
+        group = each.whole if each.entry and each.value != each.whole else ""
         ticks.append((each.parts[0].n, Choice(each.value, scopes, words, group, each.type)))
     ticks += [
         (n, Choice(text, (text,), plain_words(text))) for n, text in enumerate(texts) if text in DECLINABLE
@@ -357,7 +365,7 @@ def describe_all(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
     remaining = {type_: _beyond_wildcards(of_type) for type_, of_type in parts.items()}
     for each in permissions_of({type_: of_type for type_, of_type in remaining.items() if of_type}):
         words = _words_of(each)
-        whole = plain_words(each.whole) if each.cell and not _is_granular(each) else words
+        whole = plain_words(each.whole) if each.entry and not _is_granular(each) else words
         described.setdefault(replace(whole, reach=words.reach))
     return tuple(described)
 

@@ -6,7 +6,7 @@ The life of an agreement, in order:
 2. ``record_authorization``: a new agreement, or the renewal of one that covers it.
 3. ``withhold``: what was declined is removed from earlier agreements with the app, and from their tokens.
 4. ``find_covering``: the next launch needs no page while an agreement covers it; the token endpoint reads it with ``hold_authorization``.
-5. ``narrow`` and ``withdraw``, by the person or the hospital; ``policy.end_of``: the end by time, use and rule book.
+5. ``narrow`` and ``withdraw``, by the person or the hospital; ``policy.end_of``: the end by time, use and policy.
 
 Each change ends or narrows the tokens under it in the same transaction, and advances the facts that the gateway judges by.
 """
@@ -46,7 +46,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import Chart, Person
 from hilum.identity.people.policy import may_administer
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Cell, Expiry
+from hilum.policy.matrix.models import Expiry, PolicyEntry
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, Outcome
 
@@ -75,17 +75,17 @@ def record_authorization(
     installation of the app ends. ``language``: in which the person read the page; empty if there was none.
     """
     texts = tuple(scopes)
-    cell = _cell(ctx, tenant, facts)
+    policy_entry = _entry(ctx, tenant, facts)
     covering = _covering(ctx, covering_id, facts, holder=(tenant, person), scopes=texts)
     # For another workflow it is another agreement.
     if covering is not None and covering.workflow != workflow:
         covering = None
     if covering is None:
         wanted = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
-        covering = _same(ctx, cell, facts, holder=(tenant, person), wanted=wanted)
+        covering = _same(ctx, policy_entry, facts, holder=(tenant, person), wanted=wanted)
     read_in = {"language": language} if language else {}
     if covering is not None:
-        return _renew(ctx, covering, cell, offline=offline, read_in=read_in)
+        return _renew(ctx, covering, policy_entry, offline=offline, read_in=read_in)
     recorded = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
@@ -96,7 +96,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=_end_of_new(ctx, cell, person, patient, study_ends=study_ends),
+        expires_at=_end_of_new(ctx, policy_entry, person, patient, study_ends=study_ends),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -121,7 +121,7 @@ def record_authorization(
 
 def _same(
     ctx: Context,
-    cell: Cell | None,
+    policy_entry: PolicyEntry | None,
     facts: ClientFacts,
     *,
     holder: tuple[TenantId, PersonId],
@@ -131,7 +131,7 @@ def _same(
 
     Only if its expiry is rolling; otherwise each consent begins a new agreement with a new end.
     """
-    if cell is None or cell.lifetimes.expiry is not Expiry.ROLLING:
+    if policy_entry is None or policy_entry.lifetimes.expiry is not Expiry.ROLLING:
         return None
     return next(
         (
@@ -162,31 +162,42 @@ def read_in_force(ctx: Context, clients: Collection[ClientId]) -> Iterator[Autho
 
 
 def _end_of_new(
-    ctx: Context, cell: Cell | None, person: PersonId, patient: str, *, study_ends: datetime | None = None
+    ctx: Context,
+    policy_entry: PolicyEntry | None,
+    person: PersonId,
+    patient: str,
+    *,
+    study_ends: datetime | None = None,
 ) -> datetime:
-    """Return when an agreement that is recorded now expires: by the app's cell, and no later than its person may act for the patient."""
-    end = policy.first_end(cell, now=ctx.now, study_ends=study_ends)
+    """Return when an agreement that is recorded now expires: by the app's entry, and no later than its person may act for the patient."""
+    end = policy.first_end(policy_entry, now=ctx.now, study_ends=study_ends)
     last = policy.chart_end(identity.find_person(ctx, person), patient) if patient else None
     return end if last is None else min(end, last)
 
 
-def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
-    return admission(policies.current(ctx).book_at(tenant, ctx.now, facts.app), facts, ctx.now).cell
+def _entry(ctx: Context, tenant: TenantId, facts: ClientFacts) -> PolicyEntry | None:
+    return admission(policies.current(ctx).book_at(tenant, ctx.now, facts.app), facts, ctx.now).entry
 
 
 def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:
-    """List a person's agreements with an app that are in force, also by the present rule book, newest first."""
-    cell = _cell(ctx, tenant, facts)
+    """List a person's agreements with an app that are in force, also by the present policy, newest first."""
+    policy_entry = _entry(ctx, tenant, facts)
     authorizations = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
     # Agreements from before a transfer of the app, or a change of its purpose, no longer count (C14).
     since = facts.consented_since
     owned = [each for each in authorizations if since is None or each.created_at >= since]
-    return [each for each in _with_last_use(ctx, owned, cell) if ctx.now < policy.end_of(each, cell).at]
+    return [
+        each
+        for each in _with_last_use(ctx, owned, policy_entry)
+        if ctx.now < policy.end_of(each, policy_entry).at
+    ]
 
 
-def _with_last_use(ctx: Context, found: list[Authorization], cell: Cell | None) -> list[Authorization]:
-    """Set when agreements were last used, if the cell limits idle time."""
-    if not found or not policy.limits_idle_time(cell):
+def _with_last_use(
+    ctx: Context, found: list[Authorization], policy_entry: PolicyEntry | None
+) -> list[Authorization]:
+    """Set when agreements were last used, if the entry limits idle time."""
+    if not found or not policy.limits_idle_time(policy_entry):
         return found
     return with_last_use(ctx, found)
 
@@ -319,18 +330,23 @@ def _covering(
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
     if facts.consented_since is not None and covering.created_at < facts.consented_since:
         return None
-    cell = _cell(ctx, holder[0], facts)
-    (covering,) = _with_last_use(ctx, [covering], cell)
-    in_force = covering.revoked_at is None and ctx.now < policy.end_of(covering, cell).at
+    policy_entry = _entry(ctx, holder[0], facts)
+    (covering,) = _with_last_use(ctx, [covering], policy_entry)
+    in_force = covering.revoked_at is None and ctx.now < policy.end_of(covering, policy_entry).at
     return covering if mine and in_force and all_covered(scopes, covering.scopes) else None
 
 
 def _renew(
-    ctx: Context, found: Authorization, cell: Cell | None, *, offline: bool, read_in: Mapping[str, str]
+    ctx: Context,
+    found: Authorization,
+    policy_entry: PolicyEntry | None,
+    *,
+    offline: bool,
+    read_in: Mapping[str, str],
 ) -> Authorization:
     # Opening the app extends only a rolling agreement.
-    rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
-    until = _end_of_new(ctx, cell, found.person, found.patient) if rolls else found.expires_at
+    rolls = policy_entry is not None and policy_entry.lifetimes.expiry is Expiry.ROLLING
+    until = _end_of_new(ctx, policy_entry, found.person, found.patient) if rolls else found.expires_at
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
@@ -362,7 +378,7 @@ def find_covering(
     """Find the newest agreement with the client that spares the person another page, unless the requested scopes are wider (C90)."""
     mine = [each for each in _in_force(ctx, tenant, person, facts) if each.client == facts.id]
     used = tokens.last_minted(ctx, [each.id for each in mine])
-    cell = _cell(ctx, tenant, facts)
+    policy_entry = _entry(ctx, tenant, facts)
     return next(
         (
             each
@@ -371,7 +387,7 @@ def find_covering(
                 replace(each, last_used_at=used.get(each.id)),
                 version=facts.version,
                 workflow=workflow,
-                cell=cell,
+                policy_entry=policy_entry,
                 now=ctx.now,
             )
         ),

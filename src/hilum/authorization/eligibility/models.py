@@ -87,7 +87,7 @@ class Stopped(StrEnum):
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
 class EligibilityInputs:
-    """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the rule book there.
+    """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the policy there.
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.

@@ -163,7 +163,7 @@ def refusal_of(
         case Reason.APP_NOT_CERTIFIED if client is not None:
             until = certified_until(eligibility.book, client)
             variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
-            if not variant and until is not None and admission(eligibility.book, client, now).cell is None:
+            if not variant and until is not None and admission(eligibility.book, client, now).entry is None:
                 variant = CATEGORY
         case Reason.APP_NOT_INSTALLED if installation is not None:
             until = installation.expires_at
@@ -214,8 +214,8 @@ def _app_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
         return Reason.APP_NOT_INSTALLED if eligibility.for_records else None
-    # An app that no cell admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
-    if eligibility.launching and admission(eligibility.book, client, now).cell is None:
+    # An app that no entry admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
+    if eligibility.launching and admission(eligibility.book, client, now).entry is None:
         return Reason.APP_NOT_CERTIFIED
     if not is_installed(client, eligibility.installation, now, issued_at=eligibility.issued_at):
         return Reason.APP_NOT_INSTALLED

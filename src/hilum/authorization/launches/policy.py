@@ -159,14 +159,14 @@ def launch_uri_fault(asked: str, client: Client) -> str:
 
 
 def placements_allowed(book: Book, facts: ClientFacts, now: datetime) -> tuple[str, ...]:
-    """Return the placements at which an app may be opened: those that its version declares and its cell lists.
+    """Return the placements at which an app may be opened: those that its version declares and its entry lists.
 
-    A version that declares none was certified for all, so only its cell limits it. An app that no cell admits has none. Source: C191
+    A version that declares none was certified for all, so only its entry limits it. An app that no entry admits has none. Source: C191
     """
-    cell = admission(book, facts, now).cell
-    if cell is None:
+    policy_entry = admission(book, facts, now).entry
+    if policy_entry is None:
         return ()
-    limits = [set(names) for names in (cell.placements, facts.placements) if ANY not in names]
+    limits = [set(names) for names in (policy_entry.placements, facts.placements) if ANY not in names]
     return tuple(name for name in book.placements if all(name in names for names in limits))
 
 

@@ -71,12 +71,12 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 
 def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
-    """Return the workflows that an app installed at a tenant may be granted there, by the book in force there."""
+    """Return the workflows that an app installed at a tenant may be granted there, by the policy in force there."""
     facts = policies.current(ctx)
     book = facts.at.get(tenant, facts.everywhere)
-    # Of what depends on the time only observed cells matter here: a sunset ends a scope, never a workflow.
-    cells = still_observed(book, ctx.now.date())
-    key = ("workflows", tenant, book.digest, len(cells))
+    # Of what depends on the time only observed entries matter here: a sunset ends a scope, never a workflow.
+    entries = still_observed(book, ctx.now.date())
+    key = ("workflows", tenant, book.digest, len(entries))
     book = as_of(book, ctx.now)
     return ctx.cached(REGISTRY, key, lambda ctx: installations.workflows_at(ctx, tenant, book)) or ()
 

@@ -38,7 +38,7 @@ from hilum.foundation.standards.smart.scopes import (
 )
 from hilum.identity.people.models import Person
 from hilum.identity.people.policy import patients_openable, rights_of
-from hilum.policy.matrix.models import PEER_LIFETIMES, Book, Cell, Expiry, Lifetimes
+from hilum.policy.matrix.models import PEER_LIFETIMES, Book, Expiry, Lifetimes, PolicyEntry
 from hilum.policy.matrix.policy import expand, first_ended, workflow_limit
 
 ID_TOKEN_LIFE = timedelta(hours=1)
@@ -144,7 +144,7 @@ def with_workflows_expanded(book: Book, text: str) -> str:
     """Replace workflows in a backend service's scope parameter by their ``system/`` scopes. Raises Invalid(invalid_scope)."""
     expansion = expand(book, text, {Prefix.SYSTEM})
     if expansion.unknown:
-        raise Invalid(TokenError.INVALID_SCOPE, f"The rule book has no workflow {expansion.unknown[:64]!r}.")
+        raise Invalid(TokenError.INVALID_SCOPE, f"The policy has no workflow {expansion.unknown[:64]!r}.")
     return expansion.text
 
 
@@ -174,7 +174,7 @@ def scopes_of_refresh(requested: str, held: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def require_not_ended(book: Book, scopes: tuple[Scope, ...]) -> None:
-    """Refuse requested scopes that the rule book has retired, naming their successor (C62). Raises Invalid(invalid_scope)."""
+    """Refuse requested scopes that the policy has retired, naming their successor (C62). Raises Invalid(invalid_scope)."""
     if sentence := first_ended(book, scopes):
         raise Invalid(TokenError.INVALID_SCOPE, sentence)
 
@@ -241,11 +241,21 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
 
 def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
     """Check whether an app is no longer installed because the study that it was installed for has ended."""
-    cell, installation, agreed = _cell(state, now), state.eligibility.installation, state.authorization
-    if reason is not Reason.APP_NOT_INSTALLED or cell is None or cell.lifetimes.expiry is not Expiry.STUDY:
+    policy_entry, installation, agreed = (
+        _entry(state, now),
+        state.eligibility.installation,
+        state.authorization,
+    )
+    if (
+        reason is not Reason.APP_NOT_INSTALLED
+        or policy_entry is None
+        or policy_entry.lifetimes.expiry is not Expiry.STUDY
+    ):
         return False
     ends = None if installation is None else installation.expires_at
-    return (ends is not None and now >= ends) or (agreed is not None and now >= end_of(agreed, cell).at)
+    return (ends is not None and now >= ends) or (
+        agreed is not None and now >= end_of(agreed, policy_entry).at
+    )
 
 
 def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: datetime) -> Reason | None:
@@ -258,11 +268,11 @@ def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: dat
 
 
 def agreement_ends(state: GrantState, grant: Grant | AccessToken, now: datetime) -> End | None:
-    """Return when the agreement behind a grant ends, also by the rule book in force, and by which limit; None without an agreement."""
+    """Return when the agreement behind a grant ends, also by the policy in force, and by which limit; None without an agreement."""
     fixed = grant.authorization_expires_at
     if state.authorization is None:
         return None if fixed is None else End(fixed, Reason.AUTHORIZATION_EXPIRED)
-    ends = end_of(state.authorization, _cell(state, now))
+    ends = end_of(state.authorization, _entry(state, now))
     if fixed is None or ends.at <= fixed:
         return ends
     # The agreement was renewed since: earlier tokens keep the end with which they were issued.
@@ -270,7 +280,7 @@ def agreement_ends(state: GrantState, grant: Grant | AccessToken, now: datetime)
 
 
 def refresh_end(token: RefreshToken, state: GrantState, now: datetime) -> End | None:
-    """Return when a refresh token ends by the rule book in force, and by which limit; None if no cell admits the client.
+    """Return when a refresh token ends by the policy in force, and by which limit; None if no entry admits the client.
 
     Its own expiry was fixed when it was issued and is checked elsewhere.
     """
@@ -278,12 +288,12 @@ def refresh_end(token: RefreshToken, state: GrantState, now: datetime) -> End | 
     family = TokenFamily(
         token.family, token.grant.authorization, token.offline, began, token.issued_at, token.expires_at
     )
-    return min(family_ends(family, _cell(state, now)), key=lambda end: end.at, default=None)
+    return min(family_ends(family, _entry(state, now)), key=lambda end: end.at, default=None)
 
 
-def _cell(state: GrantState, now: datetime) -> Cell | None:
+def _entry(state: GrantState, now: datetime) -> PolicyEntry | None:
     client = state.eligibility.client
-    return None if client is None else admission(state.eligibility.book, client, now).cell
+    return None if client is None else admission(state.eligibility.book, client, now).entry
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
@@ -346,15 +356,15 @@ def _left(
 
 
 def lifetimes_of(facts: ClientFacts, book: Book, now: datetime) -> Lifetimes:
-    """Return the lifetimes of a client's tokens, by its cell in the rule book. A client without a cell gets no tokens."""
+    """Return the lifetimes of a client's tokens, by its entry in the policy. A client without an entry gets no tokens."""
     if facts.type in PLATFORM_PEERS:
         return PEER_LIFETIMES
-    cell = admission(book, facts, now).cell
-    return PEER_LIFETIMES if cell is None else cell.lifetimes
+    policy_entry = admission(book, facts, now).entry
+    return PEER_LIFETIMES if policy_entry is None else policy_entry.lifetimes
 
 
 def token_life(client: Client, lifetimes: Lifetimes, *limits: datetime | None, now: datetime) -> timedelta:
-    """Return the life of an access token by the rule book, cut to what it depends on: ``limits``, and the client's own end (C47)."""
+    """Return the life of an access token by the policy, cut to what it depends on: ``limits``, and the client's own end (C47)."""
     has_person = GrantType.CODE in GRANTS_OF[client.type]
     longest = lifetimes.access_token if has_person else lifetimes.backend_token
     ends = [end - now for end in (*limits, client.expires_at) if end is not None]

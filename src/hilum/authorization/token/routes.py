@@ -141,7 +141,7 @@ class Documents:
 
 
 def _workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
-    # Without a trusted rule book no app is granted anything, but the endpoints stay published.
+    # Without a trusted policy no app is granted anything, but the endpoints stay published.
     try:
         return cached_facts.workflows(ctx, tenant)
     except Unavailable:

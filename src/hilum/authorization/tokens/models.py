@@ -25,7 +25,7 @@ REFRESH_PREFIX = "hil_rt_"
 TABLE_BOUND = 200_000
 """How many tokens a worker caches; the least recently used are evicted first."""
 NEGATIVE_WINDOW = ACCESS_TOKEN_BOUND + timedelta(minutes=5)
-"""How long the snapshot keeps a revocation: longer than any rule book lets an access token live (C47)."""
+"""How long the snapshot keeps a revocation: longer than any policy lets an access token live (C47)."""
 # 32 random bytes in base64url without padding.
 SECRET_LENGTH = 43
 MAC_LENGTH = 8

@@ -67,7 +67,7 @@ def mint(
     """Issue an access token and perhaps a refresh token. Raises NotPermitted("invalid_grant") if the family is revoked.
 
     ``offline``: whether the refresh token outlives the session; None issues none. ``code_family``: the family of the code or of the redeemed
-    refresh token; its first token creates it. ``life``: the access token's, limited by ``lifetimes`` of the rule book (C47).
+    refresh token; its first token creates it. ``life``: the access token's, limited by ``lifetimes`` of the policy (C47).
     ``access_scopes``: the access token's, if a refresh requested fewer; the refresh token keeps the grant's. Source: RFC 6749 section 6
     ``cause``: the request from which the tokens follow, so that ``find_answer`` finds them.
     """

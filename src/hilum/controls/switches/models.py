@@ -229,7 +229,7 @@ class QuotaLevels:
 
 @dataclass(frozen=True, slots=True)
 class QuotaFacts:
-    """The overrides by (app, tenant). What they override is the app's quota in the rule book."""
+    """The overrides by (app, tenant). What they override is the app's quota in the policy."""
 
     overrides: Mapping[tuple[str, str], QuotaLevels] = field(default_factory=dict)
 

@@ -87,7 +87,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The hospital's administrator adds the role to the installation; what a role permits cannot be changed.",
         ),
         Reason.WORKFLOW_NOT_APPROVED: Refusal(
-            "The app may not be used here for the workflow of its launch: its version does not declare it, or the rule book does not allow it.",
+            "The app may not be used here for the workflow of its launch: its version does not declare it, or the policy does not allow it.",
             "Open it for another workflow; the vendor certifies a version that declares this one.",
         ),
         Reason.SCOPE_RETIRED: Refusal(
@@ -124,7 +124,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Authorize again; its person is asked again.",
         ),
         Reason.AUTHORIZATION_IDLE: Refusal(
-            "No token was issued for longer than the rule book lets an agreement or a refresh token rest.",
+            "No token was issued for longer than the policy lets an agreement or a refresh token rest.",
             "Authorize again, and refresh more often than the limit.",
         ),
         Reason.AUTHORIZATION_DORMANT: Refusal(
@@ -132,10 +132,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Authorize again; its person is asked again.",
         ),
         Reason.REFRESH_TOKEN_OLD: Refusal(
-            "The refresh token is older than the rule book allows now.", "Authorize again."
+            "The refresh token is older than the policy allows now.", "Authorize again."
         ),
         Reason.ABSOLUTE_LIMIT_REACHED: Refusal(
-            "Tokens were refreshed for as long after one authorization as the rule book allows.",
+            "Tokens were refreshed for as long after one authorization as the policy allows.",
             "Authorize again.",
         ),
         Reason.LABEL_WITHHELD: Refusal(

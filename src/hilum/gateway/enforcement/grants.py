@@ -77,8 +77,8 @@ def _compiled(
             () if installation is None else installation.scopes,
             *(() if limit is None else (limit,)),
         )
-    cell = None if admitted is None else admitted.cell
-    traffic = traffic_of(cell, with_person=bool(token.person))
+    entry = None if admitted is None else admitted.entry
+    traffic = traffic_of(entry, with_person=bool(token.person))
     return CompiledGrant(
         token,
         client,
@@ -99,10 +99,10 @@ def _compiled(
 
 
 def quota_of(grant: CompiledGrant, snapshot: Snapshot) -> Quota:
-    """Return the quota of an app at a tenant: that of its cell in the rule book, unless the platform or the tenant set another one.
+    """Return the quota of an app at a tenant: that of its entry in the policy, unless the platform or the tenant set another one.
 
     Source: C129, C147, C179
     """
-    cell = None if grant.admitted is None else grant.admitted.cell
-    default = NO_QUOTA if cell is None else cell.quota
+    entry = None if grant.admitted is None else grant.admitted.entry
+    default = NO_QUOTA if entry is None else entry.quota
     return quota_at(snapshot.controls.quotas, grant.token.app, grant.token.tenant, default)

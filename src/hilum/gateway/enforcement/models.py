@@ -205,7 +205,7 @@ class Reach:
 class CompiledGrant:
     """What a token comes to by its scopes, its person's role, its hospital's approval and its app's admission; kept with the token.
 
-    ``book``: the rule book by which it does. ``claim``: with which right it asks for a place at the FHIR server. ``origins``: the web
+    ``book``: the policy by which it does. ``claim``: with which right it asks for a place at the FHIR server. ``origins``: the web
     origins of its client.
     """
 

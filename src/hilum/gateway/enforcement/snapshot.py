@@ -89,7 +89,7 @@ _FACTS: dict[Part, Facts[Any]] = {
 _URGENT = frozenset({SWITCHES})
 """Published before anything else is read."""
 _READ_WHOLE = frozenset({POLICIES})
-"""Read whole at each change, however few there are: a rule book may take long to parse."""
+"""Read whole at each change, however few there are: a policy may take long to parse."""
 _MAY_LAG = {QUOTAS: QUOTA_LAG}
 _STALE_AFTER_S = STALENESS_BOUND.total_seconds()
 _OF_NO_COPY = Stamp(-1)

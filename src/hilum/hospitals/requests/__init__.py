@@ -7,6 +7,6 @@ versions.compare, accept.
 Invariants:
 - Only administrators of the hospital decide, and nobody decides on what they asked for.
 - A request is decided once.
-- An approval gives no more than is certified and the rule book allows at the hospital.
+- An approval gives no more than is certified and the policy allows at the hospital.
 - A deactivated person asks for nothing.
 """

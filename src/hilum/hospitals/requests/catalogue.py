@@ -1,4 +1,4 @@
-"""Apps as a hospital may ask for them: what the rule book admits of each there, and the list for its people (C214)."""
+"""Apps as a hospital may ask for them: what the policy admits of each there, and the list for its people (C214)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from hilum.policy.matrix.models import Book
 
 @dataclass(frozen=True, slots=True)
 class AppAtHospital:
-    """An app at a hospital: its clients that work there, and the scopes and workflows that the rule book admits of them now."""
+    """An app at a hospital: its clients that work there, and the scopes and workflows that the policy admits of them now."""
 
     tenant: Tenant
     app: App
@@ -36,7 +36,7 @@ class AppAtHospital:
 
 
 def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
-    """Read what the rule book admits of an app at a hospital."""
+    """Read what the policy admits of an app at a hospital."""
     return _app_at(ctx, tenant, app, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
 
 

@@ -152,7 +152,7 @@ class WiderVersion:
     """The scopes that the newest certified versions have more than an installation, and than what was certified when it was approved.
 
     ``version`` is empty if there are none. ``digest`` identifies the difference that was seen. ``withheld``: certified, and not allowed by
-    the rule book here. ``revives``: accepting all of it ends what was issued before, since it gives back what was narrowed away.
+    the policy here. ``revives``: accepting all of it ends what was issued before, since it gives back what was narrowed away.
     """
 
     installation: str

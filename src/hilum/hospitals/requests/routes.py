@@ -154,7 +154,7 @@ class NewWorkShown(Shown):
 
 
 class WiderShown(Shown):
-    """What a newer version has more. ``version`` is empty if nothing is new; ``withheld``: certified, and not allowed by the rule book here.
+    """What a newer version has more. ``version`` is empty if nothing is new; ``withheld``: certified, and not allowed by the policy here.
 
     ``revives``: accepting all of it ends what was issued before, since it gives back what was narrowed away.
     """

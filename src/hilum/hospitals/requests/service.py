@@ -137,7 +137,7 @@ def _scopes_of(place: AppAtHospital, order: AskOrder) -> tuple[str, ...]:
     scopes = list(order.scopes)
     for name in order.workflows:
         needed = place.book.workflows[name].scopes
-        # A workflow of a book of the first format limits nothing.
+        # A workflow of a policy of the first format limits nothing.
         scopes += place.admitted if needed is None else narrow(place.admitted, needed)
     return policy.without_launch(scopes)
 

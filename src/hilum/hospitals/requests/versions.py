@@ -128,7 +128,7 @@ def _beyond(scopes: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
 
 
 def _admitted(place: AppAtHospital, newer: Sequence[_Certified]) -> tuple[str, ...]:
-    """Return what the rule book allows of newer versions at the hospital, for clients that authenticate as the app's do."""
+    """Return what the policy allows of newer versions at the hospital, for clients that authenticate as the app's do."""
     # By the version and not by the client: its vendor adopts it for the client when hospitals have accepted it.
     ways = {AUTHENTICATION.get(each.type) for each in place.clients}
     found: dict[str, None] = {}

@@ -362,7 +362,7 @@ def _is_installed(system: Context, tenant: TenantId, app: App) -> bool:
         # For every role: a snapshot is for trying, and a hospital that treats people narrows the roles itself.
         installations.install(system, InstallOrder(tenant, app.id, frozenset(ROLES)))
     except Invalid:
-        # Not certified for the sandbox yet, or the rule book requires something that nobody can state here.
+        # Not certified for the sandbox yet, or the policy requires something that nobody can state here.
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""The book in force for an app at a hospital and the one that would be, with exceptions applied. Pure."""
+"""The policy in force for an app at a hospital and the one that would be, with exceptions applied. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ EVERYWHERE = TenantId("")
 
 @dataclass(slots=True, eq=False)
 class Books:
-    """The book in force somewhere and the one that would be, with the cached effect on each client."""
+    """The policy in force somewhere and the one that would be, with the cached effect on each client."""
 
     before: Book
     after: Book
@@ -34,14 +34,14 @@ class Books:
 
 @dataclass(slots=True)
 class BooksAt:
-    """The books by hospital and app. Exceptions count as they would with each book in force (C19, C23, C207)."""
+    """The policies by hospital and app. Exceptions count as they would with each policy in force (C19, C23, C207)."""
 
     in_force: PolicyFacts
     candidate: Book
     now: datetime
     everywhere: Books = field(init=False)
     distinct: list[Books] = field(init=False)
-    """The pairs of books for apps without exceptions."""
+    """The pairs of policies for apps without exceptions."""
     _at: dict[TenantId, Books] = field(init=False)
     _allowing: dict[tuple[AppId, TenantId], Books] = field(default_factory=dict)
     _made: dict[tuple[Book, Book], Books] = field(default_factory=dict)
@@ -54,23 +54,23 @@ class BooksAt:
         self.distinct = list(dict.fromkeys((self.everywhere, *self._at.values())))
 
     def _books(self, before: Book, after: Book) -> Books:
-        # One for each pair of books, at however many hospitals they are in force.
+        # One for each pair of policies, at however many hospitals they are in force.
         return self._made.setdefault((before, after), Books(before, after, self.now))
 
     def exceptions(self, app: AppId) -> tuple[PolicyException, ...]:
-        """Return an app's exceptions that had not ended when they were read; without raised tiers, which every book has."""
+        """Return an app's exceptions that had not ended when they were read; without raised tiers, which every policy has."""
         return tuple(each for each in self.in_force.exceptions.get(app, ()) if each.kind.loosens)
 
     def plain(self, tenant: TenantId) -> Books:
-        """Return the books at a hospital for an app without exceptions."""
+        """Return the policies at a hospital for an app without exceptions."""
         return self._at.get(tenant, self.everywhere)
 
     def at(self, tenant: TenantId, app: AppId) -> Books:
-        """Return the books at a hospital for an app."""
+        """Return the policies at a hospital for an app."""
         return self.finder(app)(tenant)
 
     def finder(self, app: AppId) -> Callable[[TenantId], Books]:
-        """Return a function that finds an app's books at a hospital; prepared once for an app with a thousand places."""
+        """Return a function that finds an app's policies at a hospital; prepared once for an app with a thousand places."""
         return partial(self._allowed, app) if self.exceptions(app) else self.plain
 
     def _allowed(self, app: AppId, tenant: TenantId) -> Books:
@@ -84,14 +84,14 @@ class BooksAt:
         return found
 
     def of(self, app: AppId) -> list[Books]:
-        """Return the distinct books of an app."""
+        """Return the distinct policies of an app."""
         if not self.exceptions(app):
             return self.distinct
         return list(dict.fromkeys(self._allowed(app, tenant) for tenant in self._tenants(app)))
 
     def _tenants(self, app: AppId) -> list[TenantId]:
         own = self.own_tenants(app)
-        # One hospital for each book that is in force somewhere: elsewhere it is the same.
+        # One hospital for each policy that is in force somewhere: elsewhere it is the same.
         others = {book: tenant for tenant, book in self.in_force.at.items() if tenant not in own}
         return [EVERYWHERE, *own, *others.values()]
 

@@ -3,7 +3,7 @@
 A run, in order:
 
 1. Delete what an interrupted attempt left.
-2. Read the books and the live clients, and record against which application the run compares.
+2. Read the policies and the live clients, and record against which application the run compares.
 3. Find the clients that the version alters, each distinct one judged once.
 4. Read their agreements and launches, count those that would end or be refused, and list what lapses of what two people allowed or by findings.
 5. For every APPS_AT_ONCE of their apps, read installations and counted decisions, judge, and store the rows.
@@ -44,7 +44,7 @@ T = TypeVar("T")
 JUDGED_FROM, JUDGED_UNTIL = 5, 95
 """The progress of a run, in percent, when judging begins and ends."""
 _UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreadable"})
-"""Errors of a rule book that no retry fixes."""
+"""Errors of a policy that no retry fixes."""
 
 
 class Transactions(Protocol):

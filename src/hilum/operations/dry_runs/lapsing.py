@@ -1,4 +1,4 @@
-"""What would lapse under another rule book besides scopes: certificates, graces, exceptions, proofs. Pure.
+"""What would lapse under another policy besides scopes: certificates, graces, exceptions, proofs. Pure.
 
 The functions that enforce a rule decide whether something counts, and until when; this module only compares their results.
 """
@@ -65,7 +65,7 @@ def ended_exceptions(books: BooksAt) -> Iterator[Lapse]:
 
 def proofs_asked(facts: ClientFacts, effect: Effect) -> frozenset[str]:
     """Return the proofs that the version newly requires of a certified client's vendor. A sandbox requires none."""
-    before, after = effect.before.cell, effect.after.cell
+    before, after = effect.before.entry, effect.after.entry
     if after is None or facts.environment is not Environment.PRODUCTION:
         return frozenset()
     return after.proofs - (before.proofs if before else frozenset())
@@ -76,10 +76,10 @@ def missing_proofs(
 ) -> Lapse | None:
     """Return the newly required proofs that the vendor lacks, and when the finding about them would be due; None if there are none."""
     lacking = tuple(sorted(proofs_asked(facts, effect) & {*unproved}))
-    cell = effect.after.cell
-    if not lacking or cell is None:
+    entry = effect.after.entry
+    if not lacking or entry is None:
         return None
-    due = now + timedelta(days=limits_in(cell).days[SEVERITIES["contacts.proved"]])
+    due = now + timedelta(days=limits_in(entry).days[SEVERITIES["contacts.proved"]])
     return Lapse("", facts.app, facts.id, What.PROOFS, lacking, len(lacking), None, due)
 
 

@@ -33,7 +33,7 @@ CALLS_OF_A_CLIENT = 200_000
 CALLS_OF_A_RUN = 5_000_000
 """The most recorded calls on which a changed quota is tried, the newest ones; those of a run are shared among the clients."""
 BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CONTEXT.value})
-"""The reasons that more scopes may turn into permits; no rule book changes the others."""
+"""The reasons that more scopes may turn into permits; no policy changes the others."""
 
 
 class Kind(StrEnum):
@@ -72,14 +72,14 @@ class Loss(StrEnum):
     """No scope is admitted any longer."""
     NARROWED = "narrowed"
     SOONER = "ends_sooner"
-    """It keeps its scopes but ends earlier: the version gives its cell a shorter life."""
+    """It keeps its scopes but ends earlier: the version gives its entry a shorter life."""
     NONE = "none"
     """It gains scopes, or its limits change."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A changed limit of a client's cell: a quota, a lifetime or client authentication. Empty if there is no cell."""
+    """A changed limit of a client's entry: a quota, a lifetime or client authentication. Empty if there is no entry."""
 
     path: str
     before: str
@@ -99,7 +99,7 @@ class Effect:
     """When the client's certification ends now, and under the version."""
     ends: datetime
     served_before: datetime
-    """Until when it works where it is installed, with its cell's grace; now and under the version."""
+    """Until when it works where it is installed, with its entry's grace; now and under the version."""
     served: datetime
     unbroken_before: datetime | None = None
     """Since when it has been certified or in a grace without interruption; None: always, or it is the same under both."""
@@ -112,7 +112,7 @@ class Effect:
     @property
     def changes_lives(self) -> bool:
         """Return whether agreements with the client may end at another time."""
-        before, after = self.before.cell, self.after.cell
+        before, after = self.before.entry, self.after.entry
         if before is None or after is None:
             return False
         rest = (before.dormant_days, before.dormant_ends) != (after.dormant_days, after.dormant_ends)
@@ -120,21 +120,21 @@ class Effect:
 
     @property
     def changes_launches(self) -> bool:
-        """Return whether launches may be refused for another workflow or placement, or because no cell admits the client."""
-        before, after = self.before.cell, self.after.cell
+        """Return whether launches may be refused for another workflow or placement, or because no entry admits the client."""
+        before, after = self.before.entry, self.after.entry
         if before is None or after is None:
             return before is not after
         return (before.workflows, before.placements) != (after.workflows, after.placements)
 
     @property
     def changes_quota(self) -> bool:
-        before, after = self.before.cell, self.after.cell
+        before, after = self.before.entry, self.after.entry
         return before is not None and after is not None and before.quota != after.quota
 
     @property
     def asks_agreements(self) -> bool:
         """Return whether the version newly requires agreements between vendor and hospital."""
-        before, after = self.before.cell, self.after.cell
+        before, after = self.before.entry, self.after.entry
         return after is not None and not after.agreements <= (before.agreements if before else frozenset())
 
 
@@ -251,7 +251,7 @@ class AppChange:
 class CertificationChange:
     """A certification in force that would lose scopes when the version is applied, or end sooner.
 
-    ``until``: when it would end. ``served_until``: until when hospitals that have the app may keep using it, with the grace of its cell.
+    ``until``: when it would end. ``served_until``: until when hospitals that have the app may keep using it, with the grace of its entry.
     """
 
     tenant: str
@@ -474,7 +474,7 @@ class ObservedCount:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The inputs of a dry run: the candidate, the books in force, and all live clients by app."""
+    """The inputs of a dry run: the candidate, the policies in force, and all live clients by app."""
 
     candidate: Book
     version_digest: str
@@ -484,7 +484,7 @@ class Start:
     now: datetime
     since: datetime
     quotas: QuotaFacts = field(default_factory=QuotaFacts)
-    """What the platform and hospitals set instead of the book's quotas."""
+    """What the platform and hospitals set instead of the policy's quotas."""
 
 
 Agreements = Mapping[tuple[str, str], Mapping[tuple[str, ...], int]]

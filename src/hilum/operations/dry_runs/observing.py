@@ -1,4 +1,4 @@
-"""Observed cells of the book in force: counted once a day by a dry run, listed by app, hospital and reason, and mailed to owners (C209)."""
+"""Observed entries of the policy in force: counted once a day by a dry run, listed by app, hospital and reason, and mailed to owners (C209)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -48,7 +48,7 @@ def _age(ctx: Context, run: DryRun) -> timedelta:
 
 
 def _until(ctx: Context, version: int) -> date | None:
-    """Return the next day on which an observed cell of a version is enforced; None if none is left."""
+    """Return the next day on which an observed entry of a version is enforced; None if none is left."""
     return min(coming_days(policies.get_version(ctx, version)[1], ctx.now), default=None)
 
 
@@ -83,7 +83,7 @@ def list_of_app(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> li
     app = registry.get_app(ctx, app_id)
     if not ctx.actor.is_platform and not (is_member(ctx.actor, app.vendor) and app.tenant is None):
         raise NotFound("app_not_found", "There is no such app.")
-    # Members may not read rule books, but they see what is observed of their app.
+    # Members may not read policies, but they see what is observed of their app.
     system = ctx.as_actor(SYSTEM)
     found = policies.in_force(system)
     last, _, number = page.after.partition("-")

@@ -1,6 +1,6 @@
-"""How another rule book affects a client, an installation and a decision. Pure.
+"""How another policy affects a client, an installation and a decision. Pure.
 
-The functions that enforce a book decide what it allows; this module only compares their results.
+The functions that enforce a policy decide what it allows; this module only compares their results.
 """
 
 from collections import Counter
@@ -51,7 +51,7 @@ from hilum.operations.dry_runs.models import (
     Turn,
     Verdict,
 )
-from hilum.policy.matrix.models import Book, Cell
+from hilum.policy.matrix.models import Book, PolicyEntry
 from hilum.policy.matrix.policy import flat, launch_workflow, rules_of
 from hilum.records.audit.models import DecisionCount, DecisionShape, PermitCount
 from hilum.records.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
@@ -64,7 +64,7 @@ Scopes = tuple[str, ...]
 
 
 def is_live(facts: ClientFacts, books: Iterable[Book], now: datetime) -> bool:
-    """Check whether a client belongs to an app, is not suspended and is certified now by one of the books in force for its app.
+    """Check whether a client belongs to an app, is not suspended and is certified now by one of the policies in force for its app.
 
     Only such a client can lose anything.
     """
@@ -76,8 +76,8 @@ def is_live(facts: ClientFacts, books: Iterable[Book], now: datetime) -> bool:
 
 
 def as_judged(facts: ClientFacts) -> ClientFacts:
-    """Return a client without the facts that no book uses, so that equal clients are judged once."""
-    # List the facts to drop, not those to keep: a fact that books use later must not be forgotten here.
+    """Return a client without the facts that no policy uses, so that equal clients are judged once."""
+    # List the facts to drop, not those to keep: a fact that policies use later must not be forgotten here.
     return replace(
         facts,
         # Facts are hashed by their id: if all had one id, each look-up would compare them with every distinct client.
@@ -98,7 +98,7 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
 
 
 def judged_by(facts: ClientFacts, *books: Book) -> ClientFacts:
-    """Return a client as the books judge it: unchanged if one of them has an exception for its version."""
+    """Return a client as the policies judge it: unchanged if one of them has an exception for its version."""
     by_version = any(facts.version in {*book.raised, *book.lowered, *book.autonomous} for book in books)
     return facts if by_version else as_judged(facts)
 
@@ -109,19 +109,19 @@ def works_at(facts: ClientFacts, installation: InstallationFacts) -> bool:
 
 
 def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> Effect | None:
-    """Return the effect of another book on a client; None if there is none."""
+    """Return the effect of another policy on a client; None if there is none."""
     alike = judged_by(facts, before, after)
     old, new = admission(before, alike, now), admission(after, alike, now)
-    # A certificate's life is of the cell, so equal cells end alike.
-    if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
+    # A certificate's life is of the entry, so equal entries end alike.
+    if old.scopes == new.scopes and old.tier == new.tier and old.entry == new.entry:
         return None
     ends_before, ends = ends_in(before, old, facts), ends_in(after, new, facts)
     assert ends_before is not None, "only certified clients are judged"
-    assert ends is not None, "a book takes no certification away"
+    assert ends is not None, "a policy takes no certification away"
     served_before = serves_until(before, old, facts) or ends_before
     served = serves_until(after, new, facts) or ends
     lost, gained = difference(old.scopes, new.scopes)
-    limits = _limit_changes(old.cell, new.cell)
+    limits = _limit_changes(old.entry, new.entry)
     # Only where there were gaps at all.
     since = [unbroken_since(book, facts, now) for book in (before, after)] if facts.gaps else [None, None]
     return Effect(old, new, lost, gained, limits, ends_before, ends, served_before, served, *since)
@@ -155,7 +155,7 @@ def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
 
     A client without admitted scopes loses its scopes, but its agreements do not end.
     """
-    before, after = effect.before.cell, effect.after.cell
+    before, after = effect.before.entry, effect.after.entry
     if before is None or after is None or end_of(agreement, before).at <= now:
         return ""
     end = end_of(agreement, after)
@@ -165,7 +165,7 @@ def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
 def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
     """Return why tokens that can be refreshed now could not be under the version; empty if they could."""
     before, after = (
-        min(family_ends(family, each.cell), key=lambda end: end.at, default=None)
+        min(family_ends(family, each.entry), key=lambda end: end.at, default=None)
         for each in (effect.before, effect.after)
     )
     if after is None or after.at > now or (before is not None and before.at <= now):
@@ -175,7 +175,7 @@ def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
 
 def quota_at(effect: Effect, levels: QuotaLevels | None) -> Quota | None:
     """Return the quota of a client at a hospital under the version, with what is set there; None if it is the same."""
-    before, after = effect.before.cell, effect.after.cell
+    before, after = effect.before.entry, effect.after.entry
     if before is None or after is None or not effect.changes_quota:
         return None
     quota = effective_quota(levels, after.quota)
@@ -184,10 +184,10 @@ def quota_at(effect: Effect, levels: QuotaLevels | None) -> Quota | None:
 
 def limits_at(effect: Effect, levels: QuotaLevels | None) -> tuple[LimitChange, ...]:
     """Return the limits that change for a client at a hospital, with the quota that is set there."""
-    before, after = effect.before.cell, effect.after.cell
+    before, after = effect.before.entry, effect.after.entry
     if levels is None or before is None or after is None or not effect.changes_quota:
         return effect.limits
-    both = (replace(cell, quota=effective_quota(levels, cell.quota)) for cell in (before, after))
+    both = (replace(entry, quota=effective_quota(levels, entry.quota)) for entry in (before, after))
     return _limit_changes(*both)
 
 
@@ -214,12 +214,12 @@ def is_limited(effect: Effect) -> bool:
 def launch_fault(
     book: Book, facts: ClientFacts, task: tuple[str, str], default_workflow: str, now: datetime
 ) -> str:
-    """Return why a book would refuse a launch for an intent and placement; empty if it would not.
+    """Return why a policy would refuse a launch for an intent and placement; empty if it would not.
 
-    In the order in which a launch is judged: its cell, its workflow, its placement.
+    In the order in which a launch is judged: its entry, its workflow, its placement.
     """
     intent, placement = task
-    if admission(book, facts, now).cell is None:
+    if admission(book, facts, now).entry is None:
         return Reason.APP_NOT_CERTIFIED.value
     may = workflows_allowed(book, facts, now)
     workflow = launch_workflow(book, may, intent=intent, placement=placement) or default_workflow
@@ -249,17 +249,17 @@ _NOT_LIMITS = frozenset({"scopes", "session_scopes"})
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _limit_changes(before: Cell | None, after: Cell | None) -> tuple[LimitChange, ...]:
-    """Return the limits that differ between two cells, computed once for each two."""
+def _limit_changes(before: PolicyEntry | None, after: PolicyEntry | None) -> tuple[LimitChange, ...]:
+    """Return the limits that differ between two entries, computed once for each two."""
     old, new = _limits(before), _limits(after)
     differ = (path for path in {**old, **new} if old.get(path, "") != new.get(path, ""))
     return tuple(LimitChange(path, old.get(path, ""), new.get(path, "")) for path in differ)
 
 
-def _limits(cell: Cell | None) -> Mapping[str, str]:
-    if cell is None:
+def _limits(entry: PolicyEntry | None) -> Mapping[str, str]:
+    if entry is None:
         return {}
-    return {path: text for path, text in flat(rules_of(cell)) if path not in _NOT_LIMITS}
+    return {path: text for path, text in flat(rules_of(entry)) if path not in _NOT_LIMITS}
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """One dry run in memory: its inputs, the affected clients, and the results so far. Pure.
 
-Its cost grows with distinct clients and distinct decisions, not with records: a book is asked once about each distinct client, a scope
+Its cost grows with distinct clients and distinct decisions, not with records: a policy is asked once about each distinct client, a scope
 once about each distinct set of scopes, and clients that the version does not alter are not looked at again.
 """
 
@@ -171,7 +171,7 @@ class Replay:
         return effect is not None and effect.served <= self.start.now < effect.served_before
 
     def _effects_of(self, facts: ClientFacts) -> list[Effect]:
-        """Return what the version alters for a client, wherever another book is in force for its app."""
+        """Return what the version alters for a client, wherever another policy is in force for its app."""
         return [effect for each in self.books.of(facts.app) if (effect := each.effect(facts)) is not None]
 
     def _leading(self, facts: ClientFacts) -> Effect:
@@ -471,7 +471,7 @@ class Replay:
     def _allowed(
         self, facts: ClientFacts, books: Books, installation: InstallationFacts, effect: Effect | None
     ) -> _Here:
-        """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
+        """Return what a client may be granted at a hospital, computed once for each distinct answer of the policies and installation."""
         # By identity first: at a million places, comparing their scopes costs more than everything else.
         near = id(effect), id(installation.scopes)
         kept = self._near.get(near)

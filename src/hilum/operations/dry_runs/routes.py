@@ -1,4 +1,4 @@
-"""API routes of dry runs of the rule book."""
+"""API routes of dry runs of the policy."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -354,7 +354,7 @@ def api(kit: Kit, permits: Permits, calls: ReadCalls) -> APIRouter:
 def _observed(router: APIRouter, kit: Kit) -> None:
     @router.get("/policies/observed", response_model=Page[ObservedShown], openapi_extra=READERS)
     async def list_observed(request: Request, query: Annotated[RowPaging, Query()]) -> object:
-        """List what the rule book in force observes and would have refused, by app, hospital and reason, as it was counted last.
+        """List what the policy in force observes and would have refused, by app, hospital and reason, as it was counted last.
 
         With ``tenant`` of the version in force there, else of the one everywhere. It is counted once a day.
         """
@@ -367,7 +367,7 @@ def _observed(router: APIRouter, kit: Kit) -> None:
         "/apps/{app}/observed", response_model=Page[ObservedShown], openapi_extra=audience(MEMBER, "staff")
     )
     async def list_observed_of_app(request: Request, app: Id, query: Annotated[AppPaging, Query()]) -> object:
-        """List what the rule book observes of an app of your own vendor, hospital by hospital: from which day on what will be refused.
+        """List what the policy observes of an app of your own vendor, hospital by hospital: from which day on what will be refused.
 
         With what would have been refused already, as it was counted last. It is counted once a day.
         """

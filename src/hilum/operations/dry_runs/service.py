@@ -48,7 +48,7 @@ PACKS_AT_ONCE = 2_000
 
 
 def read_start(ctx: Context, run: DryRun) -> Start:
-    """Read the inputs of a run. Raises NotFound, Unavailable (a book's signature does not match)."""
+    """Read the inputs of a run. Raises NotFound, Unavailable (a policy's signature does not match)."""
     version, candidate = policies.get_version(ctx, run.version)
     # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
     # counted and listed like any other difference, also while the version is in force (C209).

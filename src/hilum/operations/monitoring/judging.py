@@ -1,4 +1,4 @@
-"""Judge the calls of apps by the alert thresholds of their cells, and open, mail and close alerts."""
+"""Judge the calls of apps by the alert thresholds of their entries, and open, mail and close alerts."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -61,16 +61,16 @@ def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched
             if app is None or found is None or app_id not in installed:
                 watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_INSTALLED))
                 continue
-            cells = _cells(ctx, certified, app, environment_of(found))
-            if cells is None:
+            entries = _entries(ctx, certified, app, environment_of(found))
+            if entries is None:
                 watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_CERTIFIED))
                 continue
-            limits = policy.limits_under(book, *cells)
-            watched.append(Watched(app_id, tenant, vendor, limits, None if limits else Skip.NO_CELL))
+            limits = policy.limits_under(book, *entries)
+            watched.append(Watched(app_id, tenant, vendor, limits, None if limits else Skip.NO_ENTRY))
     return watched, certified.apps
 
 
-def _cells(
+def _entries(
     ctx: Context, certified: Certified, app: App, environment: Environment
 ) -> tuple[set[str], set[Tier]] | None:
     """Return the categories and tiers in which an app is certified now: both after a move or a raise."""

@@ -46,7 +46,7 @@ class ServiceView:
 
 
 class AlertKind(StrEnum):
-    """Which limit of the cell was exceeded."""
+    """Which limit of the entry was exceeded."""
 
     REFUSED = "refused"
     """``refused_percent``: the share of calls that were not permitted."""
@@ -73,8 +73,8 @@ class Skip(StrEnum):
     FEW_CALLS = "few_calls"
     NOT_INSTALLED = "not_installed"
     NOT_CERTIFIED = "not_certified"
-    NO_CELL = "no_cell"
-    """The rule book in force there does not have the category or tier, or cannot be read."""
+    NO_ENTRY = "no_entry"
+    """The policy in force there does not have the category or tier, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which limits of the rule book an app's calls exceed, and how alerts follow. Pure."""
+"""Which limits of the policy an app's calls exceed, and how alerts follow. Pure."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
@@ -23,7 +23,7 @@ from hilum.operations.monitoring.models import (
     Watched,
 )
 from hilum.policy.matrix.models import AlertThresholds, Book, Tier
-from hilum.policy.matrix.policy import cell_of
+from hilum.policy.matrix.policy import entry_of
 from hilum.records.audit.models import SLOW_PERCENT, Served
 
 
@@ -56,10 +56,10 @@ def may_see_service(actor: Actor, app: App, at: TenantId | None) -> bool:
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> AlertThresholds | None:
-    """Return the strictest limits of the cells of some categories and tiers; None if the book lacks one of them."""
-    cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
-    found = [each.alerts for each in cells if each is not None]
-    if not cells or len(found) < len(cells):
+    """Return the strictest limits of the entries of some categories and tiers; None if the policy lacks one of them."""
+    entries = [entry_of(book, category, tier) for category in categories for tier in tiers]
+    found = [each.alerts for each in entries if each is not None]
+    if not entries or len(found) < len(entries):
         return None
     return AlertThresholds(
         **{each.name: min(getattr(one, each.name) for one in found) for each in fields(AlertThresholds)}

@@ -1,13 +1,13 @@
-"""Policies: the rule book, which says what each category of app may do at each risk tier.
+"""Policies: the policy, which says what each category of app may do at each risk tier.
 
-Owns: the format of the rule book and the shipped one; the risk tier of an app; what a book admits; the comparison of two books; the signed
-versions, which of them is in force at which tenant, and how that changes; exceptions for single apps; how a book meets its jurisdiction packs.
+Owns: the format of the policy and the shipped one; the risk tier of an app; what a policy admits; the comparison of two policies; the signed
+versions, which of them is in force at which tenant, and how that changes; exceptions for single apps; how a policy meets its jurisdiction packs.
 Must not know: apps, clients, certifications and installations (the modules above describe an app as an ``Applicant``); how review works.
 Public verbs: validate, add_version, adopt_shipped, apply, compare, get_version, list_versions, in_force, list_applications, verify,
-current, facts, require_exception, add_exception, end_exception, shown_exceptions; ``policy``: assess, admit, tiers_to_certify, cell_of.
+current, facts, require_exception, add_exception, end_exception, shown_exceptions; ``policy``: assess, admit, tiers_to_certify, entry_of.
 Invariants:
-- A book that does not validate is never added. One whose signature does not match, or that is not the one applied, decides nothing.
-- What a book does not name is not allowed.
+- A policy that does not validate is never added. One whose signature does not match, or that is not the one applied, decides nothing.
+- What a policy does not name is not allowed.
 - More scopes never lower a tier, and never cost an app what it had.
 - Writing orders, medications and notes is always of the high tier.
 - No step of the regulated lane depends on a fee, a certificate or exclusivity.

@@ -1,7 +1,7 @@
-"""What a rule book admits of an app. Pure.
+"""What a policy admits of an app. Pure.
 
-Every scope has a tier of its own, and is judged in the cell of that tier. So an app that asks for more keeps what it had, and what is
-withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
+Every scope has a tier of its own, and is judged in the entry of that tier. So an app that asks for more keeps what it had, and what is
+withheld is exactly what the policy, the certificate or the way the client authenticates does not allow (C18, C21).
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from hilum.policy.matrix.models import (
     Assessment,
     Book,
     Category,
-    Cell,
+    PolicyEntry,
     Tier,
     Withheld,
     Withholding,
@@ -36,17 +36,17 @@ from hilum.policy.matrix.products import ended_by, part_in_force
 from hilum.policy.matrix.strictness import under_raised_tier, without_writes
 from hilum.policy.matrix.tiers import RAISED, assess, highest, raise_of, tier_judge
 
-CELLS_BOUND = 500
-"""How many cells' parsed lists are cached: those of a few books, with at most 150 cells each."""
+ENTRIES_BOUND = 500
+"""How many entries' parsed lists are cached: those of a few policies, with at most 150 entries each."""
 DIVIDED_BOUND = 10_000
-"""How many scopes have their tiers, and the part that a cell lists, cached."""
+"""How many scopes have their tiers, and the part that an entry lists, cached."""
 _BITS = (1, 2, 4, 8, 16)
 
 
 def admit(book: Book, applicant: Applicant) -> Admission:
-    """Return what a book admits of an app, and why it withholds the rest.
+    """Return what a policy admits of an app, and why it withholds the rest.
 
-    The app acts at the highest tier of what is admitted, and that cell has its limits. Nothing is admitted of a client whose way to
+    The app acts at the highest tier of what is admitted, and that entry has its limits. Nothing is admitted of a client whose way to
     authenticate is not known. A scope of which a part is withheld is divided; the parts of all divided scopes are joined by type.
     INVARIANT: what is admitted is within the app's scopes; each scope is judged as if it were the only one.
     Source: C20, C21, C179
@@ -75,7 +75,7 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
     about = _about_tiers(applicant)
     admitted: dict[object, Scope] = {}
     withheld: list[Withheld] = []
-    # The tiers of what is admitted. The highest decides the cell, with its lifetimes and quota; a scope
+    # The tiers of what is admitted. The highest decides the entry, with its lifetimes and quota; a scope
     # that is withheld does not count.
     acting = [Tier.LOW]
     for scope in parse_stored(applicant.scopes):
@@ -94,7 +94,7 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
         return Admission(assessment, None, None, (), tuple(withheld))
     tier = highest(acting)
     scopes = tuple(dict.fromkeys(map(render, admitted.values())))
-    return Admission(assessment, tier, category.cells[tier], scopes, tuple(withheld))
+    return Admission(assessment, tier, category.entries[tier], scopes, tuple(withheld))
 
 
 def _admit_moved(book: Book, applicant: Applicant) -> Admission:
@@ -112,13 +112,13 @@ def _admit_moved(book: Book, applicant: Applicant) -> Admission:
 
 
 def _both(before: Admission, found: Admission) -> Admission:
-    """Return what either of two admissions admits, in the cell of the higher tier."""
+    """Return what either of two admissions admits, in the entry of the higher tier."""
     still = {each.scope for each in before.withheld}
     acting = max((before, found), key=lambda each: -1 if each.tier is None else each.tier.rank)
     return Admission(
         found.assessment,
         acting.tier,
-        acting.cell,
+        acting.entry,
         tuple(dict.fromkeys((*before.scopes, *found.scopes))),
         tuple(each for each in found.withheld if each.scope in still),
     )
@@ -141,7 +141,7 @@ def raising_rules(assessment: Assessment, above: Tier) -> frozenset[str]:
 
 
 def _admit_lowered(book: Book, lowest: Tier, applicant: Applicant) -> Admission:
-    """Admit an app whose tier two people lowered: what it had, and what its scopes may in the cell of the lower tier.
+    """Admit an app whose tier two people lowered: what it had, and what its scopes may in the entry of the lower tier.
 
     It acts at the lower tier if that alone admits all that it had.
     """
@@ -177,26 +177,26 @@ def _judged(
     withheld: dict[Withholding, None] = {}
     acting = [Tier.LOW]
     for tier, pieces in by_tier.items():
-        if (why := _cell_fault(category, tier, applicant)) is not None:
+        if (why := _entry_fault(category, tier, applicant)) is not None:
             withheld[why] = None
             continue
-        cell = category.cells[tier]
+        entry = category.entries[tier]
         for piece in pieces:
-            left = _within(cell.scopes, cell.session_scopes, piece)
+            left = _within(entry.scopes, entry.session_scopes, piece)
             admitted += left
             acting += [tier] if left else []
             withheld |= {} if left == (piece,) else {Withholding.SCOPE: None}
     return tuple(admitted) if withheld else (scope,), tuple(withheld), highest(acting)
 
 
-@lru_cache(maxsize=CELLS_BOUND)
+@lru_cache(maxsize=ENTRIES_BOUND)
 def _listed(texts: tuple[str, ...]) -> tuple[Scope, ...]:
     return parse_stored(texts)
 
 
-def listed(cell: Cell) -> tuple[Scope, ...]:
-    """Return the scopes that a cell lists, parsed."""
-    return _listed((*cell.scopes, *cell.session_scopes))
+def listed(entry: PolicyEntry) -> tuple[Scope, ...]:
+    """Return the scopes that an entry lists, parsed."""
+    return _listed((*entry.scopes, *entry.session_scopes))
 
 
 @lru_cache(maxsize=DIVIDED_BOUND)
@@ -204,14 +204,14 @@ def _within(scopes: tuple[str, ...], session_scopes: tuple[str, ...], piece: Sco
     return intersect((piece,), _listed((*scopes, *session_scopes)))
 
 
-def _cell_fault(category: Category, tier: Tier, applicant: Applicant) -> Withholding | None:
-    """Return why nothing of a tier is admitted; None if its cell decides scope by scope."""
+def _entry_fault(category: Category, tier: Tier, applicant: Applicant) -> Withholding | None:
+    """Return why nothing of a tier is admitted; None if its entry decides scope by scope."""
     if applicant.certified_tier is None or tier.rank > applicant.certified_tier.rank:
         return Withholding.CERTIFICATE
-    cell = category.cells.get(tier)
-    if cell is None:
+    entry = category.entries.get(tier)
+    if entry is None:
         return Withholding.TIER
-    return None if applicant.authentication in cell.client_authentication else Withholding.CLIENT
+    return None if applicant.authentication in entry.client_authentication else Withholding.CLIENT
 
 
 def _about_tiers(applicant: Applicant) -> Applicant:

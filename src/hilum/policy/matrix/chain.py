@@ -63,16 +63,16 @@ def links_fault(applications: Iterable[Application]) -> str:
     """Return where applications, oldest first, do not follow each other; empty if each follows the one before it."""
     for before, after in pairwise(applications):
         if after.number != before.number + 1:
-            return f"Applications {before.number + 1} to {after.number - 1} of the rule book are missing."
+            return f"Applications {before.number + 1} to {after.number - 1} of the policy are missing."
         if after.previous != application_digest(before):
-            return f"Application {after.number} of the rule book does not follow application {before.number} as it is."
+            return f"Application {after.number} of the policy does not follow application {before.number} as it is."
     return ""
 
 
 def start_fault(applications: Sequence[Application]) -> str:
     """Return why what is in force cannot begin with the first of these applications; empty if it can."""
     if applications and applications[0].tenants:
-        return "The application that put a rule book in force everywhere is missing."
+        return "The application that put a policy in force everywhere is missing."
     return ""
 
 
@@ -83,7 +83,7 @@ def trail_fault(last: Application | None, recorded: Iterable[Recorded]) -> str:
         return ""
     number = 0 if last is None else last.number
     if newest.number > number:
-        return f"Applications {number + 1} to {newest.number} of the rule book are missing: the audit trail has their records."
+        return f"Applications {number + 1} to {newest.number} of the policy are missing: the audit trail has their records."
     if last is not None and newest.number == number and newest.head != application_digest(last):
-        return f"Application {number} of the rule book is not the one in the audit trail."
+        return f"Application {number} of the policy is not the one in the audit trail."
     return ""

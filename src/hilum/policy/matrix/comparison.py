@@ -1,4 +1,4 @@
-"""The differences between two rule books, and what the second newly allows. Pure."""
+"""The differences between two policies, and what the second newly allows. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,16 +19,16 @@ from hilum.policy.matrix.models import (
     TIERS,
     Book,
     Category,
-    Cell,
     CellName,
     Change,
     Fault,
     LaneStep,
+    PolicyEntry,
     PrivilegeIncrease,
     PrivilegeIncreaseSeverity,
     Tier,
 )
-from hilum.policy.matrix.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
+from hilum.policy.matrix.observed_entries import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policy.matrix.products import products_widened
 from hilum.policy.matrix.tier_changes import TierChanges, TierFall, TierRise, index_of
 
@@ -37,7 +37,7 @@ PAIRS_BOUND = 64
 
 
 def changes(before: Book, after: Book) -> tuple[Change, ...]:
-    """List every value that differs between two books, by its path in the document."""
+    """List every value that differs between two policies, by its path in the document."""
     return tuple(_changes("", render(before), render(after)))
 
 
@@ -63,11 +63,11 @@ def privilege_increases(before: Book, after: Book) -> tuple[PrivilegeIncrease, .
     """List everything that ``after`` allows and ``before`` does not, most severe first; kept for the two digests.
 
     Empty: no app can do or keep anything under it that it could not before. It errs on the side of listing: a tier that falls is listed
-    even where no cell makes use of it, since its limits are looser. An app that loses its riskiest scopes may come under the looser
+    even where no entry makes use of it, since its limits are looser. An app that loses its riskiest scopes may come under the looser
     limits of a lower tier; that is not listed.
     Source: C210
     """
-    # By digest, not by book: the cache would keep the books in memory.
+    # By digest, not by policy: the cache would keep the policies in memory.
     key = before.digest, after.digest
     found = _kept.get(key)
     if found is None:
@@ -86,18 +86,18 @@ _kept: dict[tuple[str, str], tuple[PrivilegeIncrease, ...]] = {}
 def _privilege_increases(before: Book, after: Book) -> tuple[PrivilegeIncrease, ...]:
     """Compare what is enforced in the end, and what is enforced while ``after`` still observes (C209)."""
     found = _compared(before, after)
-    cells = _cells_begun(before, after)
-    if not cells:
+    entries = _entries_begun(before, after)
+    if not entries:
         return found
-    return most_severe_first((*found, *_compared(before, observing(after, cells))))
+    return most_severe_first((*found, *_compared(before, observing(after, entries))))
 
 
-def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
-    """Return the cells that ``after`` observes and ``before`` does not, or not for as long or not as loose."""
-    kept = dict(before.observed_cells)
+def _entries_begun(before: Book, after: Book) -> frozenset[CellName]:
+    """Return the entries that ``after`` observes and ``before`` does not, or not for as long or not as loose."""
+    kept = dict(before.observed_entries)
     return frozenset(
         name
-        for name, each in after.observed_cells
+        for name, each in after.observed_entries
         if (old := kept.get(name)) is None
         or each.until > old.until
         or old.earlier is None
@@ -107,40 +107,40 @@ def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
 
 
 def observe_faults(book: Book, on: date) -> Iterator[Fault]:
-    """Find cells that are observed for too long, that loosen anything, or with which the book is not sound before their day (C209)."""
-    for (name, tier), each in book.observed_cells:
-        path, cell = f"categories.{name}.cells.{tier}.observe", book.categories[name].cells[tier]
+    """Find entries that are observed for too long, that loosen anything, or with which the policy is not sound before their day (C209)."""
+    for (name, tier), each in book.observed_entries:
+        path, entry = f"categories.{name}.entries.{tier}.observe", book.categories[name].entries[tier]
         if each.until > on + OBSERVE_BOUND:
             yield Fault(f"{path}.until", "observed_too_long", f"At most {OBSERVE_BOUND.days} days from now.")
-        if each.earlier is not None and (fault := _loosens(each.earlier, cell, tier)) is not None:
+        if each.earlier is not None and (fault := _loosens(each.earlier, entry, tier)) is not None:
             yield replace(fault, path=path)
-    days = sorted({each.until for _, each in book.observed_cells})
+    days = sorted({each.until for _, each in book.observed_entries})
     if len(days) > OBSERVED_DAYS_BOUND:
         yield Fault(
             "categories",
             "too_many_days",
-            f"Cells are observed until {OBSERVED_DAYS_BOUND} different days at most.",
+            f"Entries are observed until {OBSERVED_DAYS_BOUND} different days at most.",
         )
         return
     for day in days:
-        cells = frozenset(name for name, each in book.observed_cells if each.until >= day)
-        for fault in book_faults(observing(book, cells)):
+        entries = frozenset(name for name, each in book.observed_entries if each.until >= day)
+        for fault in book_faults(observing(book, entries)):
             yield replace(
-                fault, sentence=f"{fault.sentence} This is so before {day}, while cells are observed."
+                fault, sentence=f"{fault.sentence} This is so before {day}, while entries are observed."
             )
 
 
 def tightened(book: Book, name: CellName) -> tuple[str, ...]:
-    """Return the limits of a cell that are tighter from the day on until which it is observed; empty if it is not."""
-    cell = book.categories[name[0]].cells[name[1]]
-    if cell.observe is None or cell.observe.earlier is None:
+    """Return the limits of an entry that are tighter from the day on until which it is observed; empty if it is not."""
+    entry = book.categories[name[0]].entries[name[1]]
+    if entry.observe is None or entry.observe.earlier is None:
         return ()
-    return tuple(dict.fromkeys(each.path for each in _allowed(cell, cell.observe.earlier, name[1])))
+    return tuple(dict.fromkeys(each.path for each in _allowed(entry, entry.observe.earlier, name[1])))
 
 
-def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
-    """Return why a cell's changes cannot be observed; None if they only tighten."""
-    looser, tighter = list(_allowed(earlier, cell, tier)), list(_allowed(cell, earlier, tier))
+def _loosens(earlier: PolicyEntry, entry: PolicyEntry, tier: Tier) -> Fault | None:
+    """Return why an entry's changes cannot be observed; None if they only tighten."""
+    looser, tighter = list(_allowed(earlier, entry, tier)), list(_allowed(entry, earlier, tier))
     if not looser:
         return (
             None
@@ -159,7 +159,7 @@ def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
     return Fault("", "observed_mixed", sentence)
 
 
-def _allowed(old: Cell, new: Cell, tier: Tier) -> Iterator[PrivilegeIncrease]:
+def _allowed(old: PolicyEntry, new: PolicyEntry, tier: Tier) -> Iterator[PrivilegeIncrease]:
     yield from _scopes_added(old, new, tier)
     yield from _loosened(old, new)
 
@@ -207,26 +207,26 @@ def _fallen(fall: TierFall, comparison: TierChanges) -> PrivilegeIncrease:
 
 
 def _risen(rise: TierRise, before: Book, after: Book, comparison: TierChanges) -> Iterator[PrivilegeIncrease]:
-    """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
+    """Yield what an entry opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
     path = f"categories.{rise.category}"
-    old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
+    old, above = before.categories[rise.category], after.categories[rise.category].entries[rise.now]
     if rise.gained:
-        sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
+        sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose entry allows it; the {rise.was} one did not."
         yield PrivilegeIncrease(
             path, sentence, PrivilegeIncreaseSeverity.ACCESS, _weight(rise.gained, rise.now)
         )
     # An app that acts at any tier between comes along if one of its scopes rises.
     for tier in TIERS[rise.was.rank : rise.now.rank]:
-        below = old.cells.get(tier)
+        below = old.entries.get(tier)
         for each in () if below is None else _loosened(below, above):
             sentence = f"{each.sentence} For apps that rise from {tier} to {rise.now}."
             yield PrivilegeIncrease(
-                f"{path}.cells.{rise.now}.{each.path}", sentence, each.severity, each.weight
+                f"{path}.entries.{rise.now}.{each.path}", sentence, each.severity, each.weight
             )
 
 
 def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
-    """Return the shortest list of scopes that covers all of these; ``(others)`` means the types that neither book names."""
+    """Return the shortest list of scopes that covers all of these; ``(others)`` means the types that neither policy names."""
     joined: dict[tuple[Prefix, str, tuple[tuple[str, str], ...]], int] = {}
     words: dict[str, None] = {}
     for scope in scopes:
@@ -257,7 +257,7 @@ def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
     return tier.rank * 4 + alone * 2 + writes
 
 
-# --- cells ---------------------------------------------------------------------------------------------------------------------
+# --- entries ---------------------------------------------------------------------------------------------------------------------
 
 
 def _category_widened(old: Category | None, new: Category) -> Iterator[PrivilegeIncrease]:
@@ -269,28 +269,28 @@ def _category_widened(old: Category | None, new: Category) -> Iterator[Privilege
             f"{path}.open", "New apps may be registered in it.", PrivilegeIncreaseSeverity.ACCESS
         )
     for tier in TIERS:
-        above, below = new.cells.get(tier), None if old is None else old.cells.get(tier)
-        where = f"{path}.cells.{tier}"
+        above, below = new.entries.get(tier), None if old is None else old.entries.get(tier)
+        where = f"{path}.entries.{tier}"
         if above is None:
             continue
         if below is None:
             yield PrivilegeIncrease(
-                where, _new_cell(tier, above), PrivilegeIncreaseSeverity.ACCESS, _weight(listed(above), tier)
+                where, _new_entry(tier, above), PrivilegeIncreaseSeverity.ACCESS, _weight(listed(above), tier)
             )
             continue
         for each in (*_scopes_added(below, above, tier), *_loosened(below, above)):
             yield PrivilegeIncrease(f"{where}.{each.path}", each.sentence, each.severity, each.weight)
 
 
-def _new_cell(tier: Tier, cell: Cell) -> str:
-    limits = ", ".join(f"{name} {limit.text(cell)}" for name, limit in LIMITS.items())
+def _new_entry(tier: Tier, entry: PolicyEntry) -> str:
+    limits = ", ".join(f"{name} {limit.text(entry)}" for name, limit in LIMITS.items())
     return (
-        f"The category allows the {tier} tier: {', '.join((*cell.scopes, *cell.session_scopes)) or 'no scopes'};"
-        f" to clients with {', '.join(sorted(cell.client_authentication))}; within {limits}."
+        f"The category allows the {tier} tier: {', '.join((*entry.scopes, *entry.session_scopes)) or 'no scopes'};"
+        f" to clients with {', '.join(sorted(entry.client_authentication))}; within {limits}."
     )
 
 
-def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[PrivilegeIncrease]:
+def _scopes_added(old: PolicyEntry, new: PolicyEntry, tier: Tier) -> Iterator[PrivilegeIncrease]:
     for name in ("scopes", "session_scopes"):
         before = index_of(parse_stored(getattr(old, name)))
         more = [
@@ -303,8 +303,8 @@ def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[PrivilegeIncreas
             yield PrivilegeIncrease(name, sentence, PrivilegeIncreaseSeverity.ACCESS, _weight(more, tier))
 
 
-def _loosened(old: Cell, new: Cell) -> Iterator[PrivilegeIncrease]:
-    """Yield the requirements and limits, except scopes, that are looser in a cell than in another one."""
+def _loosened(old: PolicyEntry, new: PolicyEntry) -> Iterator[PrivilegeIncrease]:
+    """Yield the requirements and limits, except scopes, that are looser in an entry than in another one."""
     for name in SETS_THAT_ALLOW:
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
@@ -327,7 +327,7 @@ def _loosened(old: Cell, new: Cell) -> Iterator[PrivilegeIncrease]:
             )
 
 
-# --- the way to change books, and what regulation protects -------------------------------------------------------------------------
+# --- the way to change policies, and what regulation protects -------------------------------------------------------------------------
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[PrivilegeIncrease]:

@@ -1,4 +1,4 @@
-"""The rule books in force as facts, and their requirements for one app."""
+"""The policies in force as facts, and their requirements for one app."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from hilum.policy.matrix.models import POLICIES, Book, Raise
 
 @keyed(r"application/\d+|exception/\w+")
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force, and the exceptions, all of them each time: there are few.
+    """Read the policies in force, and the exceptions, all of them each time: there are few.
 
     Raises Unavailable if one does not match what was signed or cannot be read, and, when the facts are applied, if fewer applications are left
     than the process has already seen.
@@ -39,7 +39,7 @@ def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
     """Return the facts that were read. Raises Unavailable if the process held later ones."""
     if read.last < held.last or (read.last == held.last and read.head != held.head):
         detail = (
-            f"The rule book's last application is {read.last}, and this process has seen number {held.last}: applications were deleted from the"
+            f"The policy's last application is {read.last}, and this process has seen number {held.last}: applications were deleted from the"
             " database."
         )
         raise Unavailable("policy_went_back", detail)
@@ -47,7 +47,7 @@ def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
 
 
 def current(ctx: Context) -> PolicyFacts:
-    """Return the rule books in force, as this transaction sees them."""
+    """Return the policies in force, as this transaction sees them."""
     return current_facts(ctx, POLICIES, facts)
 
 
@@ -63,12 +63,12 @@ def raise_of(ctx: Context, version: VersionId) -> Raise | None:
 
 
 def asked_of(ctx: Context, app: AppId) -> Book:
-    """Return the book in force everywhere as review applies it to an app: without what is waived for it."""
+    """Return the policy in force everywhere as review applies it to an app: without what is waived for it."""
     found = current(ctx)
     return found.asked_of(found.everywhere, app, ctx.now)
 
 
 def books_asked_of(ctx: Context, app: AppId) -> tuple[Book, ...]:
-    """Return every book in force anywhere, the one everywhere first, each as review applies it to an app."""
+    """Return every policy in force anywhere, the one everywhere first, each as review applies it to an app."""
     found = current(ctx)
     return tuple(found.asked_of(book, app, ctx.now) for book in found.books())

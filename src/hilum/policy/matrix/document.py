@@ -1,7 +1,7 @@
-"""The rule book as a document: parsed, validated and written. Pure.
+"""The policy as a document: parsed, validated and written. Pure.
 
-A document is what TOML or JSON holds. In one that a person writes, the cells of a tier start from those of ``base``, and the scopes of a
-cell include those of the category's lower tiers. What ``render`` returns has neither shortcut and parses to the same book.
+A document is what TOML or JSON holds. In one that a person writes, the entries of a tier start from those of ``base``, and the scopes of a
+entry include those of the category's lower tiers. What ``render`` returns has neither shortcut and parses to the same book.
 The fields are those of ``models``; what refers from one field to another is checked here.
 """
 
@@ -29,11 +29,11 @@ from hilum.policy.matrix.models import (
     TIERS,
     Book,
     Category,
-    Cell,
     Fault,
+    PolicyEntry,
     Tier,
 )
-from hilum.policy.matrix.observed_cells import CELL_LIMITS, CurrentBook, completed
+from hilum.policy.matrix.observed_entries import ENTRY_LIMITS, CurrentBook, completed
 from hilum.policy.matrix.products import product_faults
 from hilum.policy.matrix.soundness import soundness_faults
 
@@ -66,26 +66,26 @@ def _books() -> TypeAdapter[Book]:
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes that stand for a rendered document: equal books have equal bytes."""
+    """Return the bytes that stand for a rendered document: equal policies have equal bytes."""
     return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def render(book: Book) -> dict[str, Any]:
-    """Return the whole document of a book: every cell in full, every list in one order.
+    """Return the whole document of a policy: every entry in full, every list in one order.
 
-    What is the default is left out, so that books from before a field keep their digests.
+    What is the default is left out, so that policies from before a field keep their digests.
     """
     written = _books().dump_python(book, mode="json", by_alias=True, exclude_defaults=True)
-    return {"format": FORMAT} | written  # type: ignore[no-any-return] # a mapping, since a book is a dataclass
+    return {"format": FORMAT} | written  # type: ignore[no-any-return] # a mapping, since a policy is a dataclass
 
 
 # --- read ----------------------------------------------------------------------------------------------------------------------
 
 
 def read_book(document: object, against: CurrentBook | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Parse and validate a document to be added: the book, or None and everything that is wrong with it.
+    """Parse and validate a document to be added: the policy, or None and everything that is wrong with it.
 
-    ``against``: gives what is in force, from which the cells that are observed take what they were; asked only if there are any.
+    ``against``: gives what is in force, from which the entries that are observed take what they were; asked only if there are any.
     """
     if not isinstance(document, Mapping):
         return None, (Fault("the document", "not_a_table", "It must be a table of names and values."),)
@@ -116,14 +116,14 @@ def read_book(document: object, against: CurrentBook | None = None) -> tuple[Boo
 
 
 def book_faults(book: Book) -> list[Fault]:
-    """Return the faults of a book with valid fields."""
+    """Return the faults of a policy with valid fields."""
     return [*soundness_faults(book), *product_faults(book), *lifetime_faults(book)]
 
 
 def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Parse a document that was valid for the release that stored it: the book, or None if this release cannot read it; and the faults.
+    """Parse a document that was valid for the release that stored it: the policy, or None if this release cannot read it; and the faults.
 
-    With a book the faults are warnings: it is in force whatever this release would refuse today. A limit above today's counts as
+    With a policy the faults are warnings: it is in force whatever this release would refuse today. A limit above today's counts as
     today's, and a scope that is no longer known permits nothing. Soundness is not judged. A field that a later release adds must be
     optional here, with the value that means what its absence meant. A newer format is read where it states a ``compatible_from`` that this
     release reads; its other fields are ignored.
@@ -179,7 +179,7 @@ def _parse(document: Mapping[str, Any], *, stored: bool) -> Book:
 
 
 def _written_out(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document without shortcuts: each cell with what the base of its tier states."""
+    """Return a document without shortcuts: each entry with what the base of its tier states."""
     made = {"packs": [], **document}
     del made["format"]
     bases = made.get("base")
@@ -196,21 +196,21 @@ def _written_out(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_bases(category: Any, bases: Mapping[str, Any]) -> Any:
-    cells = category.get("cells") if isinstance(category, Mapping) else None
-    if not isinstance(cells, Mapping):
+    entries = category.get("entries") if isinstance(category, Mapping) else None
+    if not isinstance(entries, Mapping):
         return category
     made = {}
-    for tier, own in cells.items():
+    for tier, own in entries.items():
         base = bases.get(tier)
-        made[tier] = cell = _merged(base, own)
-        observe = cell.get("observe") if isinstance(cell, Mapping) else None
+        made[tier] = entry = _merged(base, own)
+        observe = entry.get("observe") if isinstance(entry, Mapping) else None
         if isinstance(observe, Mapping) and "earlier" in observe:
-            made[tier] = {**cell, "observe": {**observe, "earlier": _merged(base, observe["earlier"])}}
-    return {**category, "cells": made}
+            made[tier] = {**entry, "observe": {**observe, "earlier": _merged(base, observe["earlier"])}}
+    return {**category, "entries": made}
 
 
 def _merged(base: Any, own: Any) -> Any:
-    """Return a cell with missing values taken from ``base``, also within nested tables."""
+    """Return an entry with missing values taken from ``base``, also within nested tables."""
     if not isinstance(base, Mapping) or not isinstance(own, Mapping):
         return own
     merged = {**base, **own}
@@ -222,13 +222,13 @@ def _merged(base: Any, own: Any) -> Any:
 
 
 def _with_lower(category: Category) -> Category:
-    """Return a category whose cells also list the scopes of the lower tiers."""
-    cells: dict[Tier, Cell] = {}
+    """Return a category whose entries also list the scopes of the lower tiers."""
+    entries: dict[Tier, PolicyEntry] = {}
     lower: tuple[str, ...] = ()
-    for tier in (tier for tier in TIERS if tier in category.cells):
-        lower = tuple(sorted({*lower, *category.cells[tier].scopes}))
-        cells[tier] = replace(category.cells[tier], scopes=lower)
-    return replace(category, cells=cells)
+    for tier in (tier for tier in TIERS if tier in category.entries):
+        lower = tuple(sorted({*lower, *category.entries[tier].scopes}))
+        entries[tier] = replace(category.entries[tier], scopes=lower)
+    return replace(category, entries=entries)
 
 
 # --- what is wrong -------------------------------------------------------------------------------------------------------------
@@ -286,18 +286,18 @@ def _nulls(path: str, value: object) -> Iterator[Fault]:
             yield from _nulls(f"{path}[{n}]", each)
 
 
-def _cells(book: Book) -> Iterator[tuple[str, Tier, Cell]]:
-    """Yield each cell by its path, and what it was if it is observed."""
+def _entries(book: Book) -> Iterator[tuple[str, Tier, PolicyEntry]]:
+    """Yield each entry by its path, and what it was if it is observed."""
     for name, category in book.categories.items():
-        for tier, cell in category.cells.items():
-            path = f"categories.{name}.cells.{tier}"
-            yield path, tier, cell
-            if cell.observe is not None and cell.observe.earlier is not None:
-                yield f"{path}.observe.earlier", tier, cell.observe.earlier
+        for tier, entry in category.entries.items():
+            path = f"categories.{name}.entries.{tier}"
+            yield path, tier, entry
+            if entry.observe is not None and entry.observe.earlier is not None:
+                yield f"{path}.observe.earlier", tier, entry.observe.earlier
 
 
 def _reference_faults(book: Book) -> Iterator[Fault]:
-    """Find names in one part of a book that another part does not have."""
+    """Find names in one part of a policy that another part does not have."""
     known: dict[str, Collection[str]] = {
         "categories": book.categories,
         "workflows": {*book.workflows, ANY},
@@ -308,11 +308,11 @@ def _reference_faults(book: Book) -> Iterator[Fault]:
     named: list[tuple[str, Collection[str], Collection[str]]] = [
         ("exceptions.waivable", book.exceptions.waivable, requirements(book.evidence, book.scenarios))
     ]
-    for path, _, cell in _cells(book):
+    for path, _, entry in _entries(book):
         fields = ("workflows", "placements", "scenarios", "evidence")
-        named += [(f"{path}.{name}", getattr(cell, name), known[name]) for name in fields]
-        if cell.observe is not None:
-            named.append((f"{path}.observe.limits", cell.observe.limits, CELL_LIMITS))
+        named += [(f"{path}.{name}", getattr(entry, name), known[name]) for name in fields]
+        if entry.observe is not None:
+            named.append((f"{path}.observe.limits", entry.observe.limits, ENTRY_LIMITS))
     for workflow in book.workflows.values():
         named.append((f"workflows.{workflow.name}.placements", workflow.placements, book.placements))
     for n, rule in enumerate(book.tier_rules):
@@ -330,25 +330,25 @@ def _reference_faults(book: Book) -> Iterator[Fault]:
 
 def _contradictions(book: Book) -> Iterator[Fault]:
     """Find fields that cannot be meant together."""
-    for path, tier, cell in _cells(book):
-        if cell.withdraw_days < cell.suspend_days:
+    for path, tier, entry in _entries(book):
+        if entry.withdraw_days < entry.suspend_days:
             yield Fault(
                 f"{path}.withdraw_days", "contradictory", "Nothing is withdrawn before it is suspended."
             )
-        if tier is not Tier.LOW and cell.review.automatic:
+        if tier is not Tier.LOW and entry.review.automatic:
             sentence = "Only the low tier passes without a person. Remove it."
             yield Fault(f"{path}.review.automatic", "contradictory", sentence)
-        # The cell is written out with the scopes of the lower ones, and must be readable again.
-        if len(cell.scopes) > LIST_BOUND:
-            sentence = f"With those of the lower tiers it lists {len(cell.scopes)}; at most {LIST_BOUND} are allowed."
+        # The entry is written out with the scopes of the lower ones, and must be readable again.
+        if len(entry.scopes) > LIST_BOUND:
+            sentence = f"With those of the lower tiers it lists {len(entry.scopes)}; at most {LIST_BOUND} are allowed."
             yield Fault(f"{path}.scopes", "too_many", sentence)
-        observed = cell.observe
+        observed = entry.observe
         if observed is not None and observed.earlier is not None:
             if observed.limits:
-                sentence = "State what to observe, or how the cell was; not both."
+                sentence = "State what to observe, or how the entry was; not both."
                 yield Fault(f"{path}.observe.limits", "contradictory", sentence)
             if observed.earlier.observe is not None:
-                sentence = "What a cell was is not observed."
+                sentence = "What an entry was is not observed."
                 yield Fault(f"{path}.observe.earlier.observe", "contradictory", sentence)
     for n, rule in enumerate(book.tier_rules):
         if rule.special and (rule.prefixes or rule.types or rule.letters):
@@ -361,8 +361,8 @@ def _contradictions(book: Book) -> Iterator[Fault]:
 
 def _scope_faults(book: Book) -> Iterator[Fault]:
     """Find scopes that are none, or name no resource type; they permit nothing."""
-    for path, _, cell in _cells(book):
-        yield from _malformed(f"{path}.scopes", cell.scopes)
+    for path, _, entry in _entries(book):
+        yield from _malformed(f"{path}.scopes", entry.scopes)
     for workflow in book.workflows.values():
         yield from _malformed(f"workflows.{workflow.name}.scopes", workflow.scopes)
     for product in book.products.values():

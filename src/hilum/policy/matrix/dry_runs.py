@@ -122,7 +122,7 @@ def require_dry_run(ctx: Context, order: ApplyOrder, *, narrows: bool) -> DryRun
 def dry_run_fault(run: DryRun | None, order: ApplyOrder, digest: str, now: datetime) -> str:
     """Return why a dry run does not suffice for an order on the version with this digest; empty if it does. Pure.
 
-    It must be recent, and have compared with the books in force now, since another application changes the result.
+    It must be recent, and have compared with the policies in force now, since another application changes the result.
     """
     if run is None or run.finished_at is None:
         return "dry_run_missing"

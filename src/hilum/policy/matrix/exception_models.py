@@ -1,4 +1,4 @@
-"""A version's declared use of AI, and exceptions: what a rule book says otherwise for one app, until a moment."""
+"""A version's declared use of AI, and exceptions: what a policy says otherwise for one app, until a moment."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,7 +44,7 @@ class ExceptionKind(StrEnum):
     AUTONOMOUS_WRITES = "autonomous_writes"
     """At one hospital a version whose AI acts alone may write (C23)."""
     WAIVED_REQUIREMENT = "waived_requirement"
-    """Evidence, a proof or a scenario that review asks for, by the cell of a tier, is not asked of an app (C207)."""
+    """Evidence, a proof or a scenario that review asks for, by the entry of a tier, is not asked of an app (C207)."""
 
     @property
     def loosens(self) -> bool:
@@ -57,7 +57,7 @@ class ExceptionOrder:
     """An order for an exception.
 
     ``version``: whose tier or writes it is about; None for a requirement, which is of the whole app. ``tenant``: the one hospital; None for all.
-    ``tier``: the one that counts, or that of the cell which has the ``requirement``. ``control``: what is done instead.
+    ``tier``: the one that counts, or that of the entry which has the ``requirement``. ``control``: what is done instead.
     """
 
     kind: ExceptionKind
@@ -76,7 +76,7 @@ class PolicyException(ExceptionOrder):
     """An exception. ``owner``: who asked for it and answers for it. ``agreed_by``: the second person; empty for a raised tier.
 
     ``ends_at``: None only for a raised tier, which another reviewer ends. ``category``, ``computed``, ``rules`` and ``book_digest`` are what a
-    lowered tier was computed from, as both people saw it: under another book, in another category, or for another rule nothing is lowered.
+    lowered tier was computed from, as both people saw it: under another policy, in another category, or for another rule nothing is lowered.
     ``title`` is what a waived requirement meant: with another title it applies again.
     """
 
@@ -94,5 +94,5 @@ class PolicyException(ExceptionOrder):
 
     @property
     def path(self) -> str:
-        """Return the requirement that it waives, with its cell."""
+        """Return the requirement that it waives, with its entry."""
         return f"{self.category}.{self.tier}.{self.requirement}"

@@ -31,14 +31,14 @@ ADD, END = "policies.exception.add", "policies.exception.end"
 
 
 def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Mapping[str, str]) -> None:
-    """Check an order under the book that it is about; ``more`` are the faults that its kind adds.
+    """Check an order under the policy that it is about; ``more`` are the faults that its kind adds.
 
     Raises Invalid, Unavailable (too many are in force), Conflict (there is one).
     """
     if faults := stated_faults(order, book, ctx.now) | dict(more):
-        bound = f"By the rule book it may last {duration_text(book.exceptions.longest)} at most."
+        bound = f"By the policy it may last {duration_text(book.exceptions.longest)} at most."
         if not book.exceptions.longest:
-            bound = "The rule book in force allows none (exceptions.longest)."
+            bound = "The policy in force allows none (exceptions.longest)."
         detail = f"The exception is invalid; see fields.{f' {bound}' if order.kind.loosens else ''}"
         raise Invalid("exception_invalid", detail, fields=faults)
     if order.kind.loosens and store.count_loosening(ctx.tx, ctx.now) >= EXCEPTIONS_BOUND:

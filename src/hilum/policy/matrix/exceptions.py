@@ -1,4 +1,4 @@
-"""Exceptions: whether one counts, and the rule book with those that do. Pure.
+"""Exceptions: whether one counts, and the policy with those that do. Pure.
 
 INVARIANT: whatever is over, changed or not known loosens nothing, and needs no job for that.
 """
@@ -10,18 +10,18 @@ from functools import lru_cache
 
 from hilum.foundation.kernel.ids import TenantId, VersionId
 from hilum.policy.matrix.exception_models import ExceptionKind, PolicyException
-from hilum.policy.matrix.models import PROOFS, Book, Cell, Lowering, Raise, Tier
+from hilum.policy.matrix.models import PROOFS, Book, Lowering, PolicyEntry, Raise, Tier
 
 WAIVABLE_KINDS = ("evidence", "proofs", "scenarios")
-"""The lists of a cell whose entries a rule book may allow to waive for an app: what review asks for. An agreement is between vendor and hospital."""
+"""The lists of an entry whose entries a policy may allow to waive for an app: what review asks for. An agreement is between vendor and hospital."""
 NEVER_WAIVED = frozenset({"evidence.automated_checks"})
 """Without these checks nothing else that review says could be trusted."""
 BOOKS_BOUND = 1_000
-"""How many books with exceptions are cached: one for each book and set of exceptions."""
+"""How many policies with exceptions are cached: one for each policy and set of exceptions."""
 
 
 def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | None, now: datetime) -> str:
-    """Return why an exception does not apply under a book at a tenant (None: everywhere); empty if it does."""
+    """Return why an exception does not apply under a policy at a tenant (None: everywhere); empty if it does."""
     if exception.tenant not in {None, tenant}:
         return "elsewhere"
     if exception.ended_at is not None:
@@ -35,19 +35,19 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
         case ExceptionKind.AUTONOMOUS_WRITES:
             return "" if exception.tenant is not None else "elsewhere"
         case ExceptionKind.LOWERED_TIER:
-            # Two people agreed to a tier computed by this book; nobody agreed to another book's result.
+            # Two people agreed to a tier computed by this policy; nobody agreed to another policy's result.
             same = exception.tier in set(Tier) and exception.book_digest == book.digest
             return "" if same else "book_changed"
         case ExceptionKind.WAIVED_REQUIREMENT:
-            cell = cell_at(book, exception.category, exception.tier)
-            if cell is None or not may_waive(book, cell, exception.requirement):
+            entry = entry_at(book, exception.category, exception.tier)
+            if entry is None or not may_waive(book, entry, exception.requirement):
                 return "requirement_gone"
             # What two people waived is what they read.
             return "" if title_of(book, exception.requirement) == exception.title else "requirement_changed"
 
 
 def exception_end(exception: PolicyException, book: Book) -> datetime | None:
-    """Return until when an exception counts, by the shorter of its own end and the time that a book allows; None: until somebody ends it."""
+    """Return until when an exception counts, by the shorter of its own end and the time that a policy allows; None: until somebody ends it."""
     if exception.ends_at is None:
         # INVARIANT: what loosens something has an end.
         return exception.starts_at if exception.kind.loosens else None
@@ -57,7 +57,7 @@ def exception_end(exception: PolicyException, book: Book) -> datetime | None:
 def excepted(
     book: Book, exceptions: Iterable[PolicyException], tenant: TenantId | None, now: datetime
 ) -> Book:
-    """Return the book for one app at a tenant now (None: everywhere), with the exceptions that count; the same object each time.
+    """Return the policy for one app at a tenant now (None: everywhere), with the exceptions that count; the same object each time.
 
     The same, since what it admits is cached by it.
     """
@@ -87,7 +87,7 @@ def _excepted(book: Book, exceptions: tuple[PolicyException, ...]) -> Book:
 
 
 def raises_of(exceptions: Iterable[PolicyException]) -> Mapping[VersionId, Raise]:
-    """Return the versions whose tier is raised. They count under every book, and for every app at once."""
+    """Return the versions whose tier is raised. They count under every policy, and for every app at once."""
     found: dict[VersionId, Raise] = {}
     for each in exceptions:
         if each.kind is ExceptionKind.RAISED_TIER and each.version is not None and each.ended_at is None:
@@ -102,50 +102,50 @@ def raises_of(exceptions: Iterable[PolicyException]) -> Mapping[VersionId, Raise
 # --- requirements --------------------------------------------------------------------------------------------------------------
 
 
-def binds(cell: Cell, requirement: str) -> bool:
-    """Check whether a cell lists a requirement, such as ``evidence.security_test``."""
+def binds(entry: PolicyEntry, requirement: str) -> bool:
+    """Check whether an entry lists a requirement, such as ``evidence.security_test``."""
     kind, _, name = requirement.partition(".")
-    return kind in WAIVABLE_KINDS and name in getattr(cell, kind)
+    return kind in WAIVABLE_KINDS and name in getattr(entry, kind)
 
 
-def may_waive(book: Book, cell: Cell, requirement: str) -> bool:
-    """Check whether a requirement of a cell may be waived for an app: the book lists it (``exceptions.waivable``)."""
+def may_waive(book: Book, entry: PolicyEntry, requirement: str) -> bool:
+    """Check whether a requirement of an entry may be waived for an app: the policy lists it (``exceptions.waivable``)."""
     return (
         requirement in book.exceptions.waivable
-        and binds(cell, requirement)
+        and binds(entry, requirement)
         and requirement not in NEVER_WAIVED
     )
 
 
 def requirements(evidence: Iterable[str], scenarios: Iterable[str]) -> frozenset[str]:
-    """Return what a book with these kinds of evidence and scenarios may let be waived."""
+    """Return what a policy with these kinds of evidence and scenarios may let be waived."""
     named = (("evidence", evidence), ("proofs", PROOFS), ("scenarios", scenarios))
     return frozenset(f"{kind}.{name}" for kind, names in named for name in names) - NEVER_WAIVED
 
 
 def title_of(book: Book, requirement: str) -> str:
-    """Return the title of what a requirement names; empty where a book has none for its kind."""
+    """Return the title of what a requirement names; empty where a policy has none for its kind."""
     kind, _, name = requirement.partition(".")
     titles = {"evidence": book.evidence, "scenarios": book.scenarios}
     return titles.get(kind, {}).get(name, "")
 
 
-def cell_at(book: Book, category: str, tier: str) -> Cell | None:
-    """Return a cell by the words of its category and tier; None if there is none."""
+def entry_at(book: Book, category: str, tier: str) -> PolicyEntry | None:
+    """Return an entry by the words of its category and tier; None if there is none."""
     found = book.categories.get(category)
-    return None if found is None or tier not in set(Tier) else found.cells.get(Tier(tier))
+    return None if found is None or tier not in set(Tier) else found.entries.get(Tier(tier))
 
 
 def waived(book: Book, paths: Collection[str]) -> Book:
-    """Return a book for one app, without some requirements (``PolicyException.path``). What may not be waived stays, whoever asks."""
+    """Return a policy for one app, without some requirements (``PolicyException.path``). What may not be waived stays, whoever asks."""
     categories = dict(book.categories)
     for path in sorted(paths):
         category, tier, requirement = path.split(".", 2)
-        cell = cell_at(replace(book, categories=categories), category, tier)
-        if cell is None or not may_waive(book, cell, requirement):
+        entry = entry_at(replace(book, categories=categories), category, tier)
+        if entry is None or not may_waive(book, entry, requirement):
             continue
         kind, _, name = requirement.partition(".")
-        made = replace(cell, waived=cell.waived | {requirement}, **{kind: getattr(cell, kind) - {name}})
+        made = replace(entry, waived=entry.waived | {requirement}, **{kind: getattr(entry, kind) - {name}})
         of = categories[category]
-        categories[category] = replace(of, cells={**of.cells, Tier(tier): made})
+        categories[category] = replace(of, entries={**of.entries, Tier(tier): made})
     return book if categories == book.categories else replace(book, categories=categories)

@@ -35,7 +35,9 @@ class Refusals:
             figures = (
                 f"{_share(self.since)} since then; {_share(self.before)} in the {BEFORE.days} days before"
             )
-        note = "Counted by ten minutes, without refusals that no rule book brings about, such as those by a stop."
+        note = (
+            "Counted by ten minutes, without refusals that no policy brings about, such as those by a stop."
+        )
         return f"In force at {listed(at, NAMED)}: {figures}. {note}"
 
 

@@ -1,4 +1,4 @@
-"""The rule book at a tenant at an earlier time, for explanations: computed from the applications."""
+"""The policy at a tenant at an earlier time, for explanations: computed from the applications."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from hilum.policy.matrix.rollout import in_force
 
 @dataclass(frozen=True, slots=True)
 class PolicyAt:
-    """The rule book that was in force at a tenant at a time, and the exceptions of an app there.
+    """The policy that was in force at a tenant at a time, and the exceptions of an app there.
 
     ``book`` is with them, as decisions were made; None if the version can no longer be read.
     """
@@ -31,13 +31,13 @@ class PolicyAt:
     exceptions: tuple[PolicyException, ...] = ()
 
     def without(self, one: PolicyException) -> Book:
-        """Return the book that would have been in force without an exception."""
-        assert self.plain is not None, "of a book that cannot be read nothing is known"
+        """Return the policy that would have been in force without an exception."""
+        assert self.plain is not None, "of a policy that cannot be read nothing is known"
         return _with(self.plain, [each for each in self.exceptions if each is not one], self.tenant, self.at)
 
 
 def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> PolicyAt | None:
-    """Return what was in force at a tenant for an app at a time; None before the first rule book."""
+    """Return what was in force at a tenant for an app at a time; None before the first policy."""
     # Newest first: the last application everywhere replaces every one before it.
     until = store.applications_until(ctx.tx, at)
     application = next((each for each in until if not each.tenants or tenant in each.tenants), None)
@@ -54,12 +54,12 @@ def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> PolicyAt |
 
 
 def _with(book: Book, exceptions: Collection[PolicyException], tenant: TenantId, at: datetime) -> Book:
-    """Return a book with exceptions, as decisions read it (``PolicyFacts.book_at``)."""
+    """Return a policy with exceptions, as decisions read it (``PolicyFacts.book_at``)."""
     return excepted(replace(book, raised=raises_of(exceptions)), exceptions, tenant, at)
 
 
 def succession(ctx: Context, number: int) -> Succession | None:
-    """Return an application by its number with what it took the place of; None without it, before the first one, or if a book cannot be read."""
+    """Return an application by its number with what it took the place of; None without it, before the first one, or if a policy cannot be read."""
     found = [each for each in store.read_applications(ctx.tx) if each.number <= number]
     if len(found) < 2 or found[-1].number != number:
         return None

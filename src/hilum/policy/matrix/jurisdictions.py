@@ -1,4 +1,4 @@
-"""What the dated rules of jurisdictions require of a rule book, and whether it keeps each of them (C181). Pure."""
+"""What the dated rules of jurisdictions require of a policy, and whether it keeps each of them (C181). Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from hilum.policy.matrix.models import Book, Fault, JurisdictionPack
 
 class PackState(StrEnum):
     TO_COME = "to_come"
-    """Its rules bind from a later day; a book published now must meet them already."""
+    """Its rules bind from a later day; a policy published now must meet them already."""
     IN_FORCE = "in_force"
     OVER = "over"
 
 
 @dataclass(frozen=True, slots=True)
 class PackRule:
-    """One rule of a pack in words, the book's value for it, and where the book breaks it; empty if it meets it."""
+    """One rule of a pack in words, the policy's value for it, and where the policy breaks it; empty if it meets it."""
 
     sentence: str
     found: str
@@ -36,12 +36,12 @@ class PackEligibility:
 
     @property
     def kept(self) -> bool:
-        """Return whether the book meets every rule."""
+        """Return whether the policy meets every rule."""
         return not any(each.faults for each in self.rules)
 
 
 def eligibilities(book: Book, on: date) -> tuple[PackEligibility, ...]:
-    """Return whether a book meets each of its packs on a day."""
+    """Return whether a policy meets each of its packs on a day."""
     return tuple(PackEligibility(pack, _state(pack, on), tuple(rules_of(book, pack))) for pack in book.packs)
 
 
@@ -52,7 +52,7 @@ def _state(pack: JurisdictionPack, on: date) -> PackState:
 
 
 def rules_of(book: Book, pack: JurisdictionPack) -> Iterator[PackRule]:
-    """Yield each rule of a pack, with a book's value for it."""
+    """Yield each rule of a pack, with a policy's value for it."""
     days = {step.name: step.within_business_days for step in book.regulated_lane}
     for step, most in pack.step_days.items():
         sentence = f"In the regulated lane “{step}” takes at most {counted(most, 'business day')}."
@@ -77,13 +77,13 @@ def _refreshing(book: Book, pack: JurisdictionPack) -> PackRule:
     faults: list[Fault] = []
     lives = []
     for category in book.categories.values():
-        for tier, cell in category.cells.items():
-            patients = any(scope.startswith("patient/") for scope in cell.scopes)
-            if not patients or "offline_access" not in cell.session_scopes:
+        for tier, entry in category.entries.items():
+            patients = any(scope.startswith("patient/") for scope in entry.scopes)
+            if not patients or "offline_access" not in entry.session_scopes:
                 continue
-            lives.append(refreshed_for(cell))
+            lives.append(refreshed_for(entry))
             if lives[-1] < least:
-                path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
+                path = f"categories.{category.name}.entries.{tier}.lifetimes.refresh_token"
                 sentence = f"{pack.source} needs at least {least.days} d for apps of patients."
                 faults.append(Fault(path, "too_short", sentence))
     sentence = f"An app of patients that keeps access while they are away can be refreshed for at least {counted(least.days, 'day')}."

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 from hilum.policy.matrix.fields import Days, SetOf, fault, one_of
 
 LANE_STEPS = ("verify", "enable")
-"""The steps of the regulated lane: verify the requester, enable the app. A book cannot add steps, or a fee could be one."""
+"""The steps of the regulated lane: verify the requester, enable the app. A policy cannot add steps, or a fee could be one."""
 NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
 """Conditions on which protected access must never depend. Source: 45 CFR 170.404(a)."""
 

@@ -1,4 +1,4 @@
-"""What a cell says of lifetimes, of findings about its apps, and of their service."""
+"""What an entry says of lifetimes, of findings about its apps, and of their service."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ from typing import Annotated
 from hilum.policy.matrix.fields import Duration, NoLimit, at_longest
 
 ACCESS_TOKEN_BOUND = timedelta(hours=1)
-"""No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
+"""No policy may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
 BACKEND_TOKEN_BOUND = timedelta(minutes=5)
 LIFE_BOUND = timedelta(days=3 * 366)
-DORMANT_DAYS = 180  # of a cell that states none
+DORMANT_DAYS = 180  # of an entry that states none
 
 
 class Expiry(StrEnum):
@@ -81,13 +81,13 @@ class Automation(StrEnum):
 
 
 AUTOMATION = Automation.NO_NEW_LAUNCHES
-"""How far it goes where the rule book says nothing."""
+"""How far it goes where the policy says nothing."""
 FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
-"""Days to fix a finding by its severity, where the rule book says nothing."""
+"""Days to fix a finding by its severity, where the policy says nothing."""
 ESCALATION_DAYS = {"suspend_days": 30, "withdraw_days": 60}
-"""Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
+"""Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the policy says nothing."""
 GRACE_DAYS_BOUND = 90
-"""No book may let an app go on for longer after its certification has ended."""
+"""No policy may let an app go on for longer after its certification has ended."""
 
 
 LATENCY_BOUND_MS = 60_000
@@ -96,7 +96,7 @@ LATENCY_BOUND_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """The limits of a cell for an app's service; by default none (C228).
+    """The limits of an entry for an app's service; by default none (C228).
 
     With fewer than ``least_calls`` an app is not judged. ``grace_days``: days to fix a criterion that it does not meet.
     """
@@ -112,4 +112,4 @@ NO_CRITERIA = Criteria()
 SERVICE: Mapping[str, int] = MappingProxyType(
     {f"service_{name}": value for name, value in asdict(NO_CRITERIA).items()}
 )
-"""The fields of a cell that hold these limits, with what each is where a cell does not state it."""
+"""The fields of an entry that hold these limits, with what each is where an entry does not state it."""

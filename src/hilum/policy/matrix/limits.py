@@ -1,4 +1,4 @@
-"""The limits of a cell and of a book: each with its order, by which books are compared and the stricter of two cells is found. Pure."""
+"""The limits of an entry and of a policy: each with its order, by which policies are compared and the stricter of two entries is found. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields, replace
@@ -10,9 +10,9 @@ from hilum.policy.matrix.fields import duration_text
 from hilum.policy.matrix.limit_models import ESCALATION_DAYS, FIX_DAYS, SERVICE, Criteria, within
 from hilum.policy.matrix.models import (
     Book,
-    Cell,
     Expiry,
     Fault,
+    PolicyEntry,
     PrivilegeIncrease,
     PrivilegeIncreaseSeverity,
     TrafficClass,
@@ -27,17 +27,17 @@ _CLASSES = tuple(TrafficClass)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of a cell. A greater measure allows more; ``show`` renders the value."""
+    """A limit of an entry. A greater measure allows more; ``show`` renders the value."""
 
-    value: Callable[[Cell], Any]
+    value: Callable[[PolicyEntry], Any]
     show: Callable[[Any], str] = str
     order: Callable[[Any], Any] = lambda value: value
 
-    def measure(self, cell: Cell) -> Any:
-        return self.order(self.value(cell))
+    def measure(self, entry: PolicyEntry) -> Any:
+        return self.order(self.value(entry))
 
-    def text(self, cell: Cell) -> str:
-        return self.show(self.value(cell))
+    def text(self, entry: PolicyEntry) -> str:
+        return self.show(self.value(entry))
 
 
 def _limit_text(limit: timedelta | None) -> str:
@@ -77,44 +77,44 @@ LIMITS: dict[str, Limit] = {
     "alerts.latency_ms_p95": Limit(attrgetter("alerts.latency_ms_p95")),
     "traffic_class": Limit(attrgetter("traffic_class"), order=lambda each: -_CLASSES.index(each)),
 }
-"""Every limit of a cell by its path. Review clocks bind the platform, not apps."""
+"""Every limit of an entry by its path. Review clocks bind the platform, not apps."""
 
 
-def looser(below: Cell, above: Cell) -> Iterator[str]:
+def looser(below: PolicyEntry, above: PolicyEntry) -> Iterator[str]:
     """Yield the limits that are looser in ``above``."""
     return (name for name, limit in LIMITS.items() if limit.measure(above) > limit.measure(below))
 
 
-def with_limits(cell: Cell, of: Cell, paths: Iterable[str]) -> Cell:
-    """Return a cell with some of the limits of another one."""
+def with_limits(entry: PolicyEntry, of: PolicyEntry, paths: Iterable[str]) -> PolicyEntry:
+    """Return an entry with some of the limits of another one."""
     values: dict[str, Any] = {}
     for path in paths:
         name, _, inner = path.partition(".")
         if inner:
-            own = values.get(name, getattr(cell, name))
+            own = values.get(name, getattr(entry, name))
             values[name] = replace(own, **{inner: getattr(getattr(of, name), inner)})
         else:
             values[name] = getattr(of, name)
-    return replace(cell, **values)
+    return replace(entry, **values)
 
 
 def lifetime_faults(book: Book) -> Iterator[Fault]:
     """Find limits shorter than an access token's life, under which an app could not refresh in time."""
     for category in book.categories.values():
-        for tier, cell in category.cells.items():
-            for name, limit in (("idle", cell.lifetimes.idle), ("absolute", cell.lifetimes.absolute)):
-                if limit is not None and limit < cell.lifetimes.access_token:
-                    path = f"categories.{category.name}.cells.{tier}.lifetimes.{name}"
-                    least = duration_text(cell.lifetimes.access_token)
+        for tier, entry in category.entries.items():
+            for name, limit in (("idle", entry.lifetimes.idle), ("absolute", entry.lifetimes.absolute)):
+                if limit is not None and limit < entry.lifetimes.access_token:
+                    path = f"categories.{category.name}.entries.{tier}.lifetimes.{name}"
+                    least = duration_text(entry.lifetimes.access_token)
                     yield Fault(path, "too_short", f"It is shorter than an access token lives: {least}.")
 
 
-def refreshed_for(cell: Cell) -> timedelta:
+def refreshed_for(entry: PolicyEntry) -> timedelta:
     """Return the time for which an idle app can certainly refresh: the life of a refresh token, or a shorter limit."""
-    lives = cell.lifetimes
+    lives = entry.lifetimes
     shortest = within(within(lives.refresh_token, lives.idle), lives.absolute)
-    if cell.dormant_ends:
-        shortest = within(shortest, timedelta(days=cell.dormant_days))
+    if entry.dormant_ends:
+        shortest = within(shortest, timedelta(days=entry.dormant_days))
     if lives.expiry is not Expiry.ROLLING:
         shortest = within(shortest, lives.authorization)
     if lives.expiry is Expiry.ONE_TIME:
@@ -124,15 +124,15 @@ def refreshed_for(cell: Cell) -> timedelta:
 
 
 def longest_grace(books: Iterable[Book], category: str) -> timedelta:
-    """Return the longest grace that any of some books gives apps of a category."""
+    """Return the longest grace that any of some policies gives apps of a category."""
     found = (each.categories.get(category) for each in books)
-    days = (cell.grace_days for of in found if of is not None for cell in of.cells.values())
+    days = (entry.grace_days for of in found if of is not None for entry in of.entries.values())
     return timedelta(days=max(days, default=0))
 
 
-def criteria_of(cell: Cell) -> Criteria:
-    """Return a cell's criteria."""
-    return Criteria(**{each.name: getattr(cell, f"service_{each.name}") for each in fields(Criteria)})
+def criteria_of(entry: PolicyEntry) -> Criteria:
+    """Return an entry's criteria."""
+    return Criteria(**{each.name: getattr(entry, f"service_{each.name}") for each in fields(Criteria)})
 
 
 def strictest_criteria(found: Iterable[Criteria]) -> Criteria:

@@ -1,6 +1,6 @@
-"""Stored versions and applications, verified, and the books of stored versions.
+"""Stored versions and applications, verified, and the policies of stored versions.
 
-Everything in force is verified at each read. Soundness is not checked again: a book that was valid when it was added stays in force under a release that
+Everything in force is verified at each read. Soundness is not checked again: a policy that was valid when it was added stays in force under a release that
 would refuse it today.
 """
 
@@ -35,7 +35,7 @@ from hilum.records.keys.models import Purpose
 _TRAIL_READ = 20
 """How many of the newest records of applications are compared; several, since two nodes' clocks may order them differently."""
 NOT_AS_SIGNED, NEWER, UNREADABLE = "policy_not_as_signed", "policy_newer", "policy_unreadable"
-NOTHING_DECIDED = "The rule book decides nothing until a platform administrator puts an intact version in force everywhere, which takes two people (`hilum policy apply`), or until the database is restored from an earlier backup. `hilum doctor` lists what is wrong."
+NOTHING_DECIDED = "The policy decides nothing until a platform administrator puts an intact version in force everywhere, which takes two people (`hilum policy apply`), or until the database is restored from an earlier backup. `hilum doctor` lists what is wrong."
 _books: WeakValueDictionary[str, Book] = WeakValueDictionary()
 """Books by the digest of their document, for as long as anything, such as the snapshot, uses them."""
 
@@ -91,14 +91,14 @@ def _applications_fault(ctx: Context, found: list[Application]) -> str:
     signed = chain.application_bytes(last)
     # One signature: each application contains the digest of the one before it.
     if not keys.verify_bytes(ctx, Purpose.POLICY, last.kid, signed, last.signature):
-        return f"Application {last.number} of the rule book does not match what was signed."
+        return f"Application {last.number} of the policy does not match what was signed."
     return chain.links_fault(found) or chain.start_fault(found)
 
 
 def _deleted_fault(ctx: Context) -> str:
     """Return the fault that applications were deleted, if a version or a signing key shows that one existed."""
     if store.has_versions(ctx.tx) or keys.public_jwks(ctx, Purpose.POLICY, "")["keys"]:
-        return "Every application of the rule book is missing, although one was in force."
+        return "Every application of the policy is missing, although one was in force."
     return ""
 
 
@@ -143,29 +143,29 @@ def version_fault(ctx: Context, found: Version) -> str:
     intact = chain.document_digest(found.document) == found.digest
     if intact and keys.verify_bytes(ctx, Purpose.POLICY, found.kid, signed, found.signature):
         return ""
-    return f"Version {found.number} of the rule book does not match what was signed."
+    return f"Version {found.number} of the policy does not match what was signed."
 
 
 def book(ctx: Context, number: int) -> Book:
-    """Return the book of a version; that of this release for SHIPPED. Raises NotFound, Unavailable."""
+    """Return the policy of a version; that of this release for SHIPPED. Raises NotFound, Unavailable."""
     return shipped_book() if number == SHIPPED else book_of(version(ctx, number))
 
 
 def book_in_force(ctx: Context, number: int, found: Applied) -> Book:
-    """Return the book of a version that is in force. Raises Unavailable if it is not the one that was applied, or cannot be read."""
+    """Return the policy of a version that is in force. Raises Unavailable if it is not the one that was applied, or cannot be read."""
     if number == SHIPPED:
         return shipped_book()
     try:
         of = version(ctx, number)
     except NotFound as error:
-        raise not_as_signed(f"Version {number} of the rule book, which is in force, is missing.") from error
+        raise not_as_signed(f"Version {number} of the policy, which is in force, is missing.") from error
     if any(each.digest != of.digest for each in found.applications if each.version == number):
-        raise not_as_signed(f"Version {number} of the rule book is not the one that was put in force.")
+        raise not_as_signed(f"Version {number} of the policy is not the one that was put in force.")
     return book_of(of)
 
 
 def book_of(of: Version) -> Book:
-    """Return the book of an intact version. Raises Unavailable if this release cannot read it."""
+    """Return the policy of an intact version. Raises Unavailable if this release cannot read it."""
     cached = _books.get(of.digest)
     if cached is not None:
         return cached
@@ -173,18 +173,18 @@ def book_of(of: Version) -> Book:
     if found is None:
         first = f"{faults[0].path}: {faults[0].sentence}"
         if any(fault.code in {"format_newer", "unknown"} for fault in faults):
-            detail = f"Version {of.number} of the rule book was written by a newer release. {first} Install that release here."
+            detail = f"Version {of.number} of the policy was written by a newer release. {first} Install that release here."
             raise Unavailable(NEWER, detail)
         detail = (
-            f"Version {of.number} of the rule book cannot be read by this release. {first} {NOTHING_DECIDED}"
+            f"Version {of.number} of the policy cannot be read by this release. {first} {NOTHING_DECIDED}"
         )
         raise Unavailable(UNREADABLE, detail)
-    # If two threads parse it at once, the first book stays, so that caches by book have one entry.
+    # If two threads parse it at once, the first policy stays, so that caches by policy have one entry.
     return _books.setdefault(of.digest, found)
 
 
 def parse(of: Version) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Parse the document of a version: the book, or None if this release cannot read it; and its faults, which are warnings with a book."""
+    """Parse the document of a version: the policy, or None if this release cannot read it; and its faults, which are warnings with a book."""
     try:
         return read_stored(orjson.loads(of.document), of.digest)
     except orjson.JSONDecodeError:

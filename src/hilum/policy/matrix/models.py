@@ -1,4 +1,4 @@
-"""The rule book: categories, tiers, cells and the rules of the risk tier; applicants, and what a book admits."""
+"""The policy: categories, tiers, entries and the rules of the risk tier; applicants, and what a policy admits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -143,13 +143,13 @@ __all__ = [
 ]
 
 POLICIES = Part("policies")
-"""The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
+"""The part of the facts that holds the policies in force; its keys are ``application/<number>``."""
 FORMAT = 2
 """The version of the document's format."""
 FAULTS_BOUND = 100
 """The most faults that one validation reports."""
 STAGES_BOUND = 200
-"""How many books with ended products are cached: those of the versions in force."""
+"""How many policies with ended products are cached: those of the versions in force."""
 DOCUMENT_BOUND = 512 * 1024
 """The most bytes of a stored document, written out in full."""
 UNCLASSIFIED = "unclassified"
@@ -159,7 +159,7 @@ SANDBOX_TRIAL = "sandbox_trial"
 PEER = "peer"
 """The category of a hospital's own EHR or resource server, which is not an app and in no book."""
 ANY = "*"
-"""In a cell's list: any name. In a rule: every resource type. In an app's declaration: all."""
+"""In an entry's list: any name. In a rule: every resource type. In an app's declaration: all."""
 NOT_DECLARED = (ANY,)
 """The workflows or placements of a version that declares none: every one, so that each rule about any of them applies."""
 
@@ -180,7 +180,7 @@ class Tier(StrEnum):
 _RANKS = {"low": 0, "moderate": 1, "high": 2}
 TIERS = tuple(Tier)
 CellName = tuple[str, Tier]
-"""A cell by its category and tier."""
+"""An entry by its category and tier."""
 
 
 class ClientAuthentication(StrEnum):
@@ -205,9 +205,9 @@ NEVER_BELOW_HIGH = frozenset({
     "MedicationRequest", "MedicationDispense", "MedicationAdministration", "MedicationStatement", "ServiceRequest", "NutritionOrder",
     "DeviceRequest", "VisionPrescription", "SupplyRequest", "RequestGroup", "DocumentReference", "Composition", "DiagnosticReport",
 })  # fmt: skip
-"""Orders, medications and notes: a book in which writing one of these is not of the high tier is refused (C22)."""
+"""Orders, medications and notes: a policy in which writing one of these is not of the high tier is refused (C22)."""
 LONGEST_EXCEPTION_BOUND = timedelta(days=366)
-"""The longest that any book may let an exception last."""
+"""The longest that any policy may let an exception last."""
 DaysFromNone = Annotated[int, Strict(), Field(ge=0, le=365)]
 
 
@@ -251,7 +251,7 @@ PEER_LIFETIMES = Lifetimes(
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PolicyEntry:
     """What apps of one category and tier may do, and their requirements.
 
     ``scopes`` are the clinical scopes, those of the lower tiers included; ``session_scopes`` those of identity, launch and session.
@@ -305,32 +305,32 @@ class Cell:
     automation: Automation = AUTOMATION
     """How far the platform escalates by itself; beyond it a person decides."""
     waived: NotWritten[frozenset[str]] = frozenset()
-    """In the book for one app: requirements, as ``kind.name``, that are not asked of it for a time."""
+    """In the policy for one app: requirements, as ``kind.name``, that are not asked of it for a time."""
     observe: "Observation | None" = field(default=None, compare=False)
     """Until when its tightening is only observed (C209)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Before a day the cell is as ``earlier``, and from that day on as it states itself.
+    """Before a day the entry is as ``earlier``, and from that day on as it states itself.
 
-    ``limits`` empty: for everything that is tighter. ``earlier`` is None in a document that was not added yet; adding it fills in the cell of the version in force.
+    ``limits`` empty: for everything that is tighter. ``earlier`` is None in a document that was not added yet; adding it fills in the entry of the version in force.
     """
 
     until: Day
     limits: Words = ()
-    earlier: Cell | None = None
+    earlier: PolicyEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of app. ``open``: new apps may be registered in it. A tier without a cell is not allowed in the category."""
+    """A kind of app. ``open``: new apps may be registered in it. A tier without an entry is not allowed in the category."""
 
     name: OwnName
     title: Text
     floor: Tier
     open: Flag
-    cells: Mapping[Tier, Cell]
+    entries: Mapping[Tier, PolicyEntry]
     model_card: Flag = False
     """A version whose app is in it and that uses AI must have a model card (C23)."""
 
@@ -368,10 +368,10 @@ class TierRule:
 
 @dataclass(frozen=True, slots=True)
 class JurisdictionPack:
-    """Dated rules of one jurisdiction, which a book keeps from when it has them until they end, so that they bind it on their first day.
+    """Dated rules of one jurisdiction, which a policy keeps from when it has them until they end, so that they bind it on their first day.
 
     ``step_days``: the most business days that each step of the regulated lane may take. ``patient_refresh_at_least``: how long a refresh
-    token of a cell with ``patient/`` scopes and ``offline_access`` lives at least.
+    token of an entry with ``patient/`` scopes and ``offline_access`` lives at least.
     """
 
     name: Text
@@ -414,7 +414,7 @@ class ExceptionRules:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, eq=False)
 class Book:
-    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``."""
+    """A valid policy. Compared by identity, so that what is derived from it can be cached; equal policies have one ``digest``."""
 
     title: Text
     owner: Text
@@ -439,19 +439,21 @@ class Book:
     """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
     digest: NotWritten[str] = ""
     raised: NotWritten[Mapping[VersionId, Raise]] = field(default_factory=dict)
-    """In a book in force: the versions whose tier a reviewer raised."""
+    """In a policy in force: the versions whose tier a reviewer raised."""
     lowered: NotWritten[Mapping[VersionId, Lowering]] = field(default_factory=dict)
-    """In the book for one app: its versions whose tier two people lowered."""
+    """In the policy for one app: its versions whose tier two people lowered."""
     autonomous: NotWritten[frozenset[VersionId]] = frozenset()
-    """In the book for one app at one hospital: its versions whose AI may write alone."""
+    """In the policy for one app at one hospital: its versions whose AI may write alone."""
 
     @cached_property
-    def observed_cells(self) -> tuple[tuple[CellName, Observation], ...]:
-        """Return the cells with a day until which they are observed, also after it."""
-        cells = (
-            (name, tier, cell) for name, of in self.categories.items() for tier, cell in of.cells.items()
+    def observed_entries(self) -> tuple[tuple[CellName, Observation], ...]:
+        """Return the entries with a day until which they are observed, also after it."""
+        entries = (
+            (name, tier, entry) for name, of in self.categories.items() for tier, entry in of.entries.items()
         )
-        return tuple(((name, tier), cell.observe) for name, tier, cell in cells if cell.observe is not None)
+        return tuple(
+            ((name, tier), entry.observe) for name, tier, entry in entries if entry.observe is not None
+        )
 
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
@@ -467,7 +469,7 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """What a book must know of an app. ``scopes`` are those it may ask for: registered and certified.
+    """What a policy must know of an app. ``scopes`` are those it may ask for: registered and certified.
 
     ``authentication`` None: not known, which meets each rule about clients. ``certified_tier``: up to which tier
     review certified it for clients that authenticate like this one; it has nothing that is above. None: it was not certified for them.
@@ -487,7 +489,7 @@ class Applicant:
     population: Population | None = field(default=None, kw_only=True)
     """How many patients it reaches; None if not declared, which meets every rule about populations."""
     at_most: Tier | None = field(default=None, kw_only=True)
-    """The tier above which nothing counts, except what a book never puts below the high tier."""
+    """The tier above which nothing counts, except what a policy never puts below the high tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,20 +525,20 @@ class Assessment:
 
 
 class Withholding(StrEnum):
-    """Why a book withholds a scope, or a part of one."""
+    """Why a policy withholds a scope, or a part of one."""
 
     CATEGORY = "category_not_allowed"
-    """The book does not have the app's category."""
+    """The policy does not have the app's category."""
     CERTIFICATE = "above_certificate"
     """It is of a higher tier than review certified."""
     MOVED = "certified_elsewhere"
     """Review certified it in another category, which does not allow it. Certify it in this one."""
     TIER = "tier_not_allowed"
-    """The category has no cell for its tier."""
+    """The category has no entry for its tier."""
     CLIENT = "client_authentication"
-    """The cell of its tier does not allow how this client authenticates."""
+    """The entry of its tier does not allow how this client authenticates."""
     SCOPE = "scope_not_allowed"
-    """The cell does not list it."""
+    """The entry does not list it."""
     PRODUCT = "scope_retired"
     """No scope product in force covers it: it was retired, or its sunset is past."""
     AUTONOMY = "autonomous_writes"
@@ -551,11 +553,11 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a book admits for an app: the tier it acts at, its cell and its scopes. No cell: it may not act at all."""
+    """What a policy admits for an app: the tier it acts at, its entry and its scopes. No entry: it may not act at all."""
 
     assessment: Assessment
     tier: Tier | None
-    cell: Cell | None
+    entry: PolicyEntry | None
     scopes: tuple[str, ...]
     withheld: tuple[Withheld, ...] = field(default=())
 
@@ -564,7 +566,7 @@ class PrivilegeIncreaseSeverity(IntEnum):
     """The order in which privilege increases are shown to approvers, most severe first."""
 
     ACCESS = 0
-    """Scopes, cells and categories."""
+    """Scopes, entries and categories."""
     PROOF = 1
     """Evidence, client authentication, and protected access."""
     TIER = 2
@@ -575,7 +577,7 @@ class PrivilegeIncreaseSeverity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PrivilegeIncrease:
-    """Something that one book newly allows: its path and a sentence. A greater weight is more severe within its severity class."""
+    """Something that one policy newly allows: its path and a sentence. A greater weight is more severe within its severity class."""
 
     path: str
     sentence: str
@@ -593,6 +595,6 @@ class Change:
 
 
 NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
-"""The quota of an app without a cell: it gets nothing, and its requests are limited."""
+"""The quota of an app without an entry: it gets nothing, and its requests are limited."""
 NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), {}, 0)
-"""The book that allows nothing."""
+"""The policy that allows nothing."""

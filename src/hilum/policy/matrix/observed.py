@@ -1,4 +1,4 @@
-"""What the books in force still observe: until when, what an app will lose, and the dry run that counts it (C209)."""
+"""What the policies in force still observe: until when, what an app will lose, and the dry run that counts it (C209)."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -15,7 +15,7 @@ from hilum.policy.matrix.models import Applicant, CurrentVersions, Tier
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The ``limits`` of a cell that will be tighter. ``dry_run``: the newest one of its version; its result lists what would be refused."""
+    """The ``limits`` of an entry that will be tighter. ``dry_run``: the newest one of its version; its result lists what would be refused."""
 
     version: int
     category: str
@@ -37,7 +37,7 @@ class ForeseenLoss:
 def foreseen(
     ctx: Context, applicant: Applicant, *, tenant: str | None, version: int | None
 ) -> tuple[ForeseenLoss, ...]:
-    """Return an app's losses by observed cells, for each day on which it loses something. Raises as ``service.admission_of``."""
+    """Return an app's losses by observed entries, for each day on which it loses something. Raises as ``service.admission_of``."""
     if version is None:
         found = service.current(ctx)
         book = found.everywhere if tenant is None else found.at.get(TenantId(tenant), found.everywhere)
@@ -63,10 +63,10 @@ def in_force(ctx: Context) -> tuple[CurrentVersions, tuple[Observed, ...]]:
     for number in sorted({found.everywhere, *found.at.values()}):
         run = store.find_finished_dry_run(ctx.tx, number)
         book = service.get_version(ctx, number)[1]
-        cells = still_observed(book, ctx.now.date())
+        entries = still_observed(book, ctx.now.date())
         observed += [
             Observed(number, name, tier, each.until, tightened(book, (name, tier)), run.id if run else "")
-            for (name, tier), each in book.observed_cells
-            if (name, tier) in cells
+            for (name, tier), each in book.observed_entries
+            if (name, tier) in entries
         ]
     return found, tuple(observed)

@@ -1,6 +1,6 @@
-"""Questions of other modules about a rule book: tiers to certify, the end of scopes, workflows. Pure.
+"""Questions of other modules about a policy: tiers to certify, the end of scopes, workflows. Pure.
 
-The risk tier is judged in ``tiers``, and what a book admits in ``admission``.
+The risk tier is judged in ``tiers``, and what a policy admits in ``admission``.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,7 +20,7 @@ from hilum.foundation.standards.smart.scopes import (
     render,
 )
 from hilum.policy.matrix.admission import admit, raising_rules
-from hilum.policy.matrix.cell_rules import differences, flat, rules_of
+from hilum.policy.matrix.entry_rules import differences, flat, rules_of
 from hilum.policy.matrix.exceptions import (
     WAIVABLE_KINDS,
     binds,
@@ -45,8 +45,8 @@ from hilum.policy.matrix.models import (
     Applicant,
     Assessment,
     Book,
-    Cell,
     ClientAuthentication,
+    PolicyEntry,
     Tier,
     TrafficClass,
 )
@@ -107,14 +107,14 @@ def tiers_to_certify(book: Book, version: Applicant) -> dict[ClientAuthenticatio
     return {
         way: assessment
         for way, assessment in found.items()
-        if cell_of(book, version.category, assessment.tier) is not None
+        if entry_of(book, version.category, assessment.tier) is not None
     }
 
 
-def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
-    """Return a cell; None if the book does not allow the category or the tier in it."""
+def entry_of(book: Book, category: str, tier: Tier) -> PolicyEntry | None:
+    """Return an entry; None if the policy does not allow the category or the tier in it."""
     found = book.categories.get(category)
-    return None if found is None else found.cells.get(tier)
+    return None if found is None else found.entries.get(tier)
 
 
 # --- the end of a scope --------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def ended_sentence(book: Book, scope: Scope) -> str:
 
 
 def retirement(book: Book, scopes: tuple[str, ...], type_: str, letter: int) -> str:
-    """Return the sentence of the first of some scopes that would permit a letter on a type, had the book not retired it; empty if there is none."""
+    """Return the sentence of the first of some scopes that would permit a letter on a type, had the policy not retired it; empty if there is none."""
     return first_ended(
         book,
         (
@@ -212,7 +212,7 @@ def launch_workflow(book: Book, applicant_may: Collection[str], *, intent: str, 
 def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
     """Return the most that may be granted for a workflow: its scopes, and those of identity, launch and session; None if it limits nothing.
 
-    A workflow that the rule book does not have permits nothing.
+    A workflow that the policy does not have permits nothing.
     """
     if not name:
         return None
@@ -240,13 +240,13 @@ def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return (*scopes, *sorted(SPECIAL))
 
 
-def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
-    """Return the traffic class of a request: that of the app's cell. Where no person waits for the answer it is that of backends at most.
+def traffic_of(entry: PolicyEntry | None, *, with_person: bool) -> TrafficClass:
+    """Return the traffic class of a request: that of the app's entry. Where no person waits for the answer it is that of backends at most.
 
-    Without a cell only the platform itself reads, for a person at a page: an app without one was refused.
+    Without an entry only the platform itself reads, for a person at a page: an app without one was refused.
     Source: C133
     """
-    traffic = TrafficClass.USER_APPS if cell is None else cell.traffic_class
+    traffic = TrafficClass.USER_APPS if entry is None else entry.traffic_class
     if with_person or traffic.rank >= TrafficClass.BACKEND.rank:
         return traffic
     return TrafficClass.BACKEND

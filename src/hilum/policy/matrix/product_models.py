@@ -89,7 +89,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Requested scopes in which each workflow is expanded into its scopes. ``unknown``: the first workflow that the rule book does not have."""
+    """Requested scopes in which each workflow is expanded into its scopes. ``unknown``: the first workflow that the policy does not have."""
 
     text: str
     unknown: str = ""

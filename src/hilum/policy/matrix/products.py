@@ -109,12 +109,12 @@ def product_of(book: Book, scope: str) -> ScopeProduct | None:
 
 
 def custom_finding(book: Book) -> str:
-    """Return the finding that a book has more custom scope products than it allows; empty if it does not (C65)."""
+    """Return the finding that a policy has more custom scope products than it allows; empty if it does not (C65)."""
     custom = [each.name for each in book.products.values() if each.custom and each.in_force]
     if len(custom) <= book.custom_scopes_at_most:
         return ""
     return (
-        f"{len(custom)} custom scope products are in force, and the rule book wants at most {book.custom_scopes_at_most}: "
+        f"{len(custom)} custom scope products are in force, and the policy wants at most {book.custom_scopes_at_most}: "
         f"{', '.join(custom)}. Retire those that nobody uses, or raise custom_scopes_at_most."
     )
 
@@ -123,7 +123,7 @@ def custom_finding(book: Book) -> str:
 
 
 def product_faults(book: Book) -> list[Fault]:
-    """Return the faults of the scope products and workflows of a book with valid fields."""
+    """Return the faults of the scope products and workflows of a policy with valid fields."""
     return [
         *(fault for product in book.products.values() for fault in _own_faults(book, product)),
         *(fault for product in book.products.values() for fault in _still_covered(book, product)),
@@ -195,14 +195,14 @@ def _still_covered(book: Book, product: ScopeProduct) -> Iterator[Fault]:
 
 
 def _uncovered(book: Book) -> Iterator[Fault]:
-    """Find scopes of cells that no product in force covers."""
+    """Find scopes of entries that no product in force covers."""
     missing = lru_cache(maxsize=None)(lambda text: _missing(book, text))
     for category in book.categories.values():
-        for tier, cell in category.cells.items():
-            for field, texts in (("scopes", cell.scopes), ("session_scopes", cell.session_scopes)):
+        for tier, entry in category.entries.items():
+            for field, texts in (("scopes", entry.scopes), ("session_scopes", entry.session_scopes)):
                 found = next(filter(None, map(missing, texts)), "")
                 if found:
-                    path = f"categories.{category.name}.cells.{tier}.{field}"
+                    path = f"categories.{category.name}.entries.{tier}.{field}"
                     yield Fault(path, "scope_without_product", _without(found))
 
 
@@ -265,7 +265,7 @@ def products_widened(before: Book, after: Book) -> Iterator[PrivilegeIncrease]:
 
 
 def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:
-    """Return which scopes another book would end without notice: sooner than in ``NOTICE``, and sooner than was announced (C62)."""
+    """Return which scopes another policy would end without notice: sooner than in ``NOTICE``, and sooner than was announced (C62)."""
     faults, lasting = [], cache(partial(_lasting, after))
     for product in before.products.values():
         if not product.in_force or (product.sunset is not None and product.sunset <= today):

@@ -26,7 +26,7 @@ def may_change(actor: Actor) -> bool:
 
 
 def may_read(actor: Actor) -> bool:
-    """Check whether an actor may read rule books: the platform's staff, and the administrators of tenants."""
+    """Check whether an actor may read policies: the platform's staff, and the administrators of tenants."""
     return actor.is_platform or administers(actor, actor.tenant or "")
 
 

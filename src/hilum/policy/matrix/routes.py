@@ -1,4 +1,4 @@
-"""API routes of the rule book."""
+"""API routes of the policy."""
 
 from datetime import date, datetime
 from functools import partial
@@ -62,7 +62,7 @@ class NumberPaging(Paging):
 
 
 class DocumentAsked(Strict):
-    """``document`` is the rule book as JSON; the command line converts TOML."""
+    """``document`` is the policy as JSON; the command line converts TOML."""
 
     document: dict[str, Any]
 
@@ -86,7 +86,7 @@ class VersionShown(Shown):
 
 
 class BookShown(VersionShown):
-    """A version with its whole document: every cell in full."""
+    """A version with its whole document: every entry in full."""
 
     document: dict[str, Any]
 
@@ -154,7 +154,7 @@ class ScopeProductShown(Shown):
 
 
 class ScopeProductsShown(BaseModel):
-    """``finding``: that more custom ones are in force than the rule book wants; empty if not."""
+    """``finding``: that more custom ones are in force than the policy wants; empty if not."""
 
     products: tuple[ScopeProductShown, ...]
     finding: str
@@ -177,7 +177,7 @@ class CompareQuery(Strict):
 
 
 class ObservedShown(Shown):
-    """The ``limits`` of a cell that are as before until a day. ``dry_run`` lists what would be refused."""
+    """The ``limits`` of an entry that are as before until a day. ``dry_run`` lists what would be refused."""
 
     version: int
     category: str
@@ -190,7 +190,7 @@ class ObservedShown(Shown):
 class InForceShown(BaseModel):
     """``last`` is the number of the last application, which an order to apply a version must name as ``after``.
 
-    ``fault`` says why nothing is decided by the rule book; empty if it is in order.
+    ``fault`` says why nothing is decided by the policy; empty if it is in order.
     """
 
     everywhere: int
@@ -230,7 +230,7 @@ class ApplicationShown(Shown):
 class AssessAsked(Strict):
     """What an app would ask for.
 
-    Workflows or placements that are left out count as not declared. ``tenant``: under the rule book in force there; ``version``: under
+    Workflows or placements that are left out count as not declared. ``tenant``: under the policy in force there; ``version``: under
     that version instead.
     """
 
@@ -258,7 +258,7 @@ class WithheldShown(Shown):
 
 
 class ForeseenShown(Shown):
-    """Scopes that are withheld from a day on, until which the rule book observes what withholds them; the tier that is acted at then."""
+    """Scopes that are withheld from a day on, until which the policy observes what withholds them; the tier that is acted at then."""
 
     day: date
     lost: tuple[str, ...]
@@ -268,7 +268,7 @@ class ForeseenShown(Shown):
 class AssessmentShown(BaseModel):
     """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is.
 
-    ``foreseen``: what it loses once what is observed is enforced. ``requires``: what the cell in which it acts asks for.
+    ``foreseen``: what it loses once what is observed is enforced. ``requires``: what the entry in which it acts asks for.
     """
 
     tier: Tier
@@ -282,7 +282,7 @@ class AssessmentShown(BaseModel):
 
 
 def api(kit: Kit, traffic: CountedTraffic) -> APIRouter:
-    """Build the API routes of the rule book."""
+    """Build the API routes of the policy."""
     router = api_router(kit, "policies")
     _in_force(router, kit, traffic)
     for part in (_versions, _questions):
@@ -293,7 +293,7 @@ def api(kit: Kit, traffic: CountedTraffic) -> APIRouter:
 def _versions(router: APIRouter, kit: Kit) -> None:
     @router.post("/policies/versions", status_code=201, response_model=VersionShown, openapi_extra=AUTHORS)
     async def add_version(request: Request, body: VersionAsked) -> object:
-        """Add a version of the rule book, signed. It is in force nowhere until it is applied."""
+        """Add a version of the policy, signed. It is in force nowhere until it is applied."""
         verb = partial(service.add_version, document=body.document, base=body.base, note=body.note)
         return await run_write(kit, request, verb)
 
@@ -305,7 +305,7 @@ def _versions(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/policies/versions/{number}", openapi_extra=READERS)
     async def get_version(request: Request, number: Number) -> BookShown:
-        """Show a version with its document; 0 is the rule book that this release ships with."""
+        """Show a version with its document; 0 is the policy that this release ships with."""
         version = await run_read(kit, request, partial(service.get_signed, number=number))
         shown = VersionShown.model_validate(version).model_dump()
         return BookShown(**shown, document=orjson.loads(version.document))
@@ -348,13 +348,13 @@ def _in_force(router: APIRouter, kit: Kit, traffic: CountedTraffic) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
         """Show which version is in force everywhere, at which hospitals another one is, and what is observed until when."""
-        found, cells = await run_read(kit, request, observed.in_force)
+        found, entries = await run_read(kit, request, observed.in_force)
         return InForceShown(
             everywhere=found.everywhere,
             at={str(tenant): number for tenant, number in found.at.items()},
             last=found.last,
             fault=found.fault,
-            observed=[ObservedShown.model_validate(each) for each in cells],
+            observed=[ObservedShown.model_validate(each) for each in entries],
         )
 
     @router.get("/policies/applications", response_model=Page[ApplicationShown], openapi_extra=STAFF)
@@ -383,7 +383,7 @@ def _in_force(router: APIRouter, kit: Kit, traffic: CountedTraffic) -> None:
         """
         tenants = tuple(map(TenantId, body.tenants))
         order = ApplyOrder(body.version, tenants, body.after, body.reason, body.emergency)
-        # Two large books take a while to compare, which must not delay other writers.
+        # Two large policies take a while to compare, which must not delay other writers.
         await run_read(kit, request, partial(service.prepare, order=order))
         done = await run_write(kit, request, partial(service.apply, order=order))
         return waits(done) if isinstance(done, Asked) else done
@@ -425,7 +425,7 @@ def _questions(router: APIRouter, kit: Kit) -> None:
 
 
 def _shown(found: Admission, coming: tuple[observed.ForeseenLoss, ...]) -> AssessmentShown:
-    cell = found.cell
+    entry = found.entry
     return AssessmentShown(
         tier=found.assessment.tier,
         sentence=str(found.assessment),
@@ -434,7 +434,7 @@ def _shown(found: Admission, coming: tuple[observed.ForeseenLoss, ...]) -> Asses
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
         foreseen=tuple(map(ForeseenShown.model_validate, coming)),
-        requires=tuple(f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind)))
-        if cell
+        requires=tuple(f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(entry, kind)))
+        if entry
         else (),
     )

@@ -1,4 +1,4 @@
-"""Adding versions of the rule book, putting them in force and taking them back; the books in force."""
+"""Adding versions of the policy, putting them in force and taking them back; the policies in force."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -122,10 +122,10 @@ UNREAD = "the whole book"
 
 
 def validate(ctx: Context, document: Mapping[str, Any]) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Validate a document, as of today: the book, or None with everything that is wrong. Raises NotPermitted."""
+    """Validate a document, as of today: the policy, or None with everything that is wrong. Raises NotPermitted."""
     if not ctx.actor.is_platform:
-        raise _refusal(ctx, "policies.version.validate", "not_permitted", "You may not validate rule books.")
-    # What an observed cell was is taken from what is in force everywhere now. Any other document is added also while that is damaged.
+        raise _refusal(ctx, "policies.version.validate", "not_permitted", "You may not validate policies.")
+    # What an observed entry was is taken from what is in force everywhere now. Any other document is added also while that is damaged.
     book, faults = read_book(document, against=lambda: as_of(current(ctx).everywhere, ctx.now))
     today = ctx.now.date()
     faults += () if book is None else (*pack_faults(book, today), *observe_faults(book, today))
@@ -159,16 +159,16 @@ def add_version(ctx: Context, document: Mapping[str, Any], *, base: int, note: s
 
 
 def adopt_shipped(ctx: Context) -> None:
-    """Make the shipped book the first version, and put it in force, unless a version already is. For the platform itself, at start.
+    """Make the shipped policy the first version, and put it in force, unless a version already is. For the platform itself, at start.
 
-    From then on another release's book changes nothing before somebody publishes it. Where a rule book was in force and is gone, nothing
+    From then on another release's policy changes nothing before somebody publishes it. Where a policy was in force and is gone, nothing
     is adopted: the shipped one may allow what the lost one did not.
     """
     assert ctx.actor.acts_alone, "people add versions and apply them"
     found = loading.applied(ctx)
     if found.applications or found.fault:
         return
-    version = add_version(ctx, render(shipped_book()), base=SHIPPED, note="The rule book that was shipped.")
+    version = add_version(ctx, render(shipped_book()), base=SHIPPED, note="The policy that was shipped.")
     _applied(ctx, ApplyOrder(version.number, (), 0, "The first start of this platform."), agreed_by="")
 
 
@@ -176,17 +176,17 @@ def _in_words(faults: tuple[Fault, ...]) -> str:
     """Return the first faults in words."""
     sentences = " ".join(f"{fault.path}: {fault.sentence}" for fault in faults[:_FAULTS_SHOWN])
     more = f" {and_more(len(faults) - _FAULTS_SHOWN).capitalize()}." if len(faults) > _FAULTS_SHOWN else ""
-    return f"The rule book is not valid. {sentences}{more}"
+    return f"The policy is not valid. {sentences}{more}"
 
 
 def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
-    """Get a version with its book; 0 is the one that this release ships with. Raises NotFound, NotPermitted, Unavailable."""
+    """Get a version with its policy; 0 is the one that this release ships with. Raises NotFound, NotPermitted, Unavailable."""
     found = get_signed(ctx, number)
     return found, shipped_book() if number == SHIPPED else loading.book_of(found)
 
 
 def view_packs(ctx: Context, number: int) -> tuple[PackEligibility, ...]:
-    """Return how a version of the rule book meets the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
+    """Return how a version of the policy meets the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
     return jurisdictions.eligibilities(get_version(ctx, number)[1], ctx.now.date())
 
 
@@ -223,7 +223,7 @@ def compare(
 
 
 def admission_of(ctx: Context, applicant: Applicant, *, tenant: str | None, version: int | None) -> Admission:
-    """Return what an app would be admitted to, by a version, or else by the book in force at a tenant, or everywhere.
+    """Return what an app would be admitted to, by a version, or else by the policy in force at a tenant, or everywhere.
 
     Raises NotFound, NotPermitted, Unavailable.
     """
@@ -248,7 +248,7 @@ def scope_products(ctx: Context, tenant: str | None) -> tuple[tuple[ScopeProduct
 
 def _require_reader(ctx: Context) -> None:
     if not may_read(ctx.actor):
-        detail = not_shown("rule books", Readers.HOSPITALS).detail
+        detail = not_shown("policies", Readers.HOSPITALS).detail
         raise _refusal(ctx, "policies.version.read", "not_permitted", detail)
 
 
@@ -281,12 +281,12 @@ def view_refusals(ctx: Context, version: int, traffic: CountedTraffic) -> Refusa
 
 def _require_staff(ctx: Context) -> None:
     if not ctx.actor.is_platform:
-        detail = not_shown("where rule books are in force", Readers.STAFF).detail
+        detail = not_shown("where policies are in force", Readers.STAFF).detail
         raise _refusal(ctx, "policies.version.read", "not_permitted", detail)
 
 
 def newest_head(ctx: Context) -> tuple[int, str] | None:
-    """Return number and digest of the newest application of the rule book, for the anchor; None without any."""
+    """Return number and digest of the newest application of the policy, for the anchor; None without any."""
     newest = store.list_applications(ctx.tx, PageQuery(limit=1))
     return (newest[0].number, chain.application_digest(newest[0])) if newest else None
 
@@ -371,7 +371,7 @@ def _dry_run_for(ctx: Context, order: ApplyOrder, new: tuple[PrivilegeIncrease, 
 
 
 def prepare(ctx: Context, order: ApplyOrder) -> None:
-    """Compare the books of an order before the transaction that applies it, so that this one finds the comparison made.
+    """Compare the policies of an order before the transaction that applies it, so that this one finds the comparison made.
 
     It refuses nothing: what is wrong with the order is found by ``apply``.
     """
@@ -403,7 +403,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act, as_asker = approval.act, ctx.as_actor(asker)
     identity.require_unchanged(act, _before(as_asker))
     order = _order(act)
-    # Another release may find something else in the same two books than was shown.
+    # Another release may find something else in the same two policies than was shown.
     new = _judged(as_asker, order)
     run = _dry_run_for(as_asker, order, new)
     if any(act.order.get(name) != value for name, value in _shown(new, run).items()):
@@ -424,7 +424,9 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[PrivilegeIncrease, ...]:
     found = loading.applied(ctx)
     now_in_force = found.current
     if order.after != now_in_force.last:
-        detail = "The rule book in force has changed meanwhile. Read it again, and repeat this if it is still right."
+        detail = (
+            "The policy in force has changed meanwhile. Read it again, and repeat this if it is still right."
+        )
         raise Conflict("concurrent_change", detail)
     book = loading.book(ctx, order.version)
     _require_sound(pack_faults(book, ctx.now.date()))
@@ -455,10 +457,10 @@ def _require_sound(faults: tuple[Fault, ...]) -> None:
 
 def _require_valid(ctx: Context, order: ApplyOrder) -> None:
     if not may_change(ctx.actor):
-        detail = "Only a platform administrator puts a rule book in force."
+        detail = "Only a platform administrator puts a policy in force."
         raise _refusal(ctx, APPLY_ACTION, "not_permitted", detail)
     if order.version == SHIPPED:
-        detail = "The shipped rule book is put in force as a version of its own. Add it as one first."
+        detail = "The shipped policy is put in force as a version of its own. Add it as one first."
         raise Invalid("apply_invalid", detail, fields={"version": "out_of_range"})
     if fault := rollout.tenants_fault(order.tenants, TENANTS_BOUND):
         raise Invalid("apply_invalid", "The list of hospitals is not valid.", fields={"tenants": fault})
@@ -467,7 +469,7 @@ def _require_valid(ctx: Context, order: ApplyOrder) -> None:
 
 
 def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[int, Book]:
-    """Return the books with which an order is compared. Raises Unavailable if what it replaces cannot be trusted, or cannot be read."""
+    """Return the policies with which an order is compared. Raises Unavailable if what it replaces cannot be trusted, or cannot be read."""
     if found.fault:
         raise loading.not_as_signed(found.fault)
     numbers = {*rollout.replaced_by(order, found.current), found.current.everywhere}
@@ -520,7 +522,7 @@ def _applied(
 
 
 def _at_the_same_moment() -> Conflict:
-    return Conflict("concurrent_change", "A colleague changed the rule book in force at the same moment.")
+    return Conflict("concurrent_change", "A colleague changed the policy in force at the same moment.")
 
 
 def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitted:

@@ -1,4 +1,4 @@
-"""The rule book that Hilum ships with, in force until a platform owner publishes one. It is data: ``data/book.toml`` and its packs."""
+"""The policy that Hilum ships with, in force until a platform owner publishes one. It is data: ``data/book.toml`` and its packs."""
 
 import tomllib
 from functools import cache
@@ -20,7 +20,7 @@ def shipped_book() -> Book:
 
 
 def shipped_document() -> dict[str, Any]:
-    """Return the shipped book as the document that was written, with its jurisdiction packs."""
+    """Return the shipped policy as the document that was written, with its jurisdiction packs."""
     return _read("book") | {"packs": [_read(name) for name in PACKS]}
 
 

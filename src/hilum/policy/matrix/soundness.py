@@ -1,4 +1,4 @@
-"""What must be true of a whole book, beyond its fields. Pure."""
+"""What must be true of a whole policy, beyond its fields. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -28,9 +28,9 @@ from hilum.policy.matrix.models import (
     Applicant,
     Book,
     Category,
-    Cell,
     ClientAuthentication,
     Fault,
+    PolicyEntry,
     Tier,
 )
 from hilum.policy.matrix.tiers import highest, tier_judge
@@ -41,7 +41,7 @@ _LETTERS = (CREATE, READ, UPDATE, DELETE, SEARCH)
 
 
 def soundness_faults(book: Book) -> list[Fault]:
-    """Return what is wrong with a book whose every field is valid."""
+    """Return what is wrong with a policy whose every field is valid."""
     return [
         *_names_repeated(book),
         *_sentences_unclear(book),
@@ -100,24 +100,24 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
 
 
 def _never_used(book: Book, category: Category) -> Iterator[Fault]:
-    """Find scopes that a cell lists in vain: each scope is judged in the cell of its own tier, and that one does not list it."""
+    """Find scopes that an entry lists in vain: each scope is judged in the entry of its own tier, and that one does not list it."""
     judges = [
         tier_judge(book, Applicant(category.name, (), client, (), (), certified_tier=None))
         for client in ClientAuthentication
     ]
     covered = _Covered()
-    for tier in (tier for tier in TIERS if tier in category.cells):
-        cell = category.cells[tier]
-        listed = [each for each in parse_stored(cell.scopes) if isinstance(each, ClinicalScope)]
-        # Those of the lower cells are listed in this one too, and are decided on there.
+    for tier in (tier for tier in TIERS if tier in category.entries):
+        entry = category.entries[tier]
+        listed = [each for each in parse_stored(entry.scopes) if isinstance(each, ClinicalScope)]
+        # Those of the lower entries are listed in this one too, and are decided on there.
         for scope in (each for each in listed if each not in covered):
             for atom in _letters_of(book, scope):
                 own = highest(judge(atom) for judge in judges)
                 if own.rank < tier.rank and not covered.covers(atom):
-                    path = f"categories.{category.name}.cells.{tier}.scopes"
+                    path = f"categories.{category.name}.entries.{tier}.scopes"
                     sentence = (
-                        f"{render(atom)} (in {render(scope)}) is of the {own} tier in this category, so this cell"
-                        f" never decides on it. List it in the {own} cell, or add a tier rule."
+                        f"{render(atom)} (in {render(scope)}) is of the {own} tier in this category, so this entry"
+                        f" never decides on it. List it in the {own} entry, or add a tier rule."
                     )
                     yield Fault(path, "never_used", sentence)
                     break
@@ -125,7 +125,7 @@ def _never_used(book: Book, category: Category) -> Iterator[Fault]:
 
 
 class _Covered:
-    """The scopes of the lower cells by what they are on, so that each scope above is compared with few of them."""
+    """The scopes of the lower entries by what they are on, so that each scope above is compared with few of them."""
 
     def __init__(self) -> None:
         self._scopes: set[ClinicalScope] = set()
@@ -166,15 +166,15 @@ def _letters_of(book: Book, scope: ClinicalScope) -> Iterator[ClinicalScope]:
 
 
 def _looser_above(category: Category) -> Iterator[Fault]:
-    """Find limits of a cell that are looser than those of a lower tier: then a riskier app would be limited less."""
-    cells = [(tier, category.cells[tier]) for tier in TIERS if tier in category.cells]
-    for (lower, below), (higher, above) in pairwise(cells):
+    """Find limits of an entry that are looser than those of a lower tier: then a riskier app would be limited less."""
+    entries = [(tier, category.entries[tier]) for tier in TIERS if tier in category.entries]
+    for (lower, below), (higher, above) in pairwise(entries):
         for field in _looser_fields(below, above):
-            path = f"categories.{category.name}.cells.{higher}.{field}"
+            path = f"categories.{category.name}.entries.{higher}.{field}"
             yield Fault(path, "looser_than_lower_tier", f"It is looser than in the {lower} tier.")
 
 
-def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
+def _looser_fields(below: PolicyEntry, above: PolicyEntry) -> Iterator[str]:
     for name in looser(below, above):
         # What a riskier app may ask for in a second is no matter of its tier; and days count only where something ends with them.
         if name.startswith(("quota.", "alerts.")) or name == "traffic_class":
@@ -190,7 +190,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
 
 
 def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:
-    """Return where a book breaks the rules of a jurisdiction that bind on a day or later: nobody publishes a book on their first day."""
+    """Return where a policy breaks the rules of a jurisdiction that bind on a day or later: nobody publishes a policy on their first day."""
     return tuple(
         replace(fault, sentence=f"{fault.sentence} This binds from {pack.valid_from}.")
         if pack.valid_from > on

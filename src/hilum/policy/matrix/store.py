@@ -1,4 +1,4 @@
-"""Tables of the rule book's versions, their applications and dry runs. Versions and applications are only ever added."""
+"""Tables of the policy's versions, their applications and dry runs. Versions and applications are only ever added."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
@@ -109,7 +109,7 @@ def get_version(tx: Connection, number: int) -> Version:
     """Get a version. Raises NotFound."""
     row = _VERSION.first(tx, {"number": number})
     if row is None:
-        raise NotFound("policy_not_found", "There is no such version of the rule book.")
+        raise NotFound("policy_not_found", "There is no such version of the policy.")
     return Version(**row)
 
 

@@ -20,8 +20,8 @@ from hilum.policy.matrix.models import (
     ANY,
     Admission,
     Category,
-    Cell,
     ClientAuthentication,
+    PolicyEntry,
     Tier,
     Withheld,
     Withholding,
@@ -31,10 +31,10 @@ Divide = Callable[[Scope], dict[Tier, list[Scope]]]
 """Divides a scope into parts, each of one tier."""
 
 
-def stricter(one: Cell, other: Cell) -> Cell:
-    """Return a cell with the stricter of two cells' limits. It lists what ``other`` lists, and has its review clocks.
+def stricter(one: PolicyEntry, other: PolicyEntry) -> PolicyEntry:
+    """Return an entry with the stricter of two entries' limits. It lists what ``other`` lists, and has its review clocks.
 
-    INVARIANT: none of its limits is looser than in either cell.
+    INVARIANT: none of its limits is looser than in either entry.
     """
     tighter = with_limits(other, one, looser(one, other))
     return replace(
@@ -62,21 +62,21 @@ def under_raised_tier(
     authentication: ClientAuthentication | None,
     divide: Divide,
 ) -> Admission:
-    """Return what is left of an admission when a reviewer raised the tier: what the higher cell allows too (C19).
+    """Return what is left of an admission when a reviewer raised the tier: what the higher entry allows too (C19).
 
     What is of that tier or a higher one anyway stays as it is. The certificate still counts: the reviewer did not withdraw it.
     """
-    if category is None or found.cell is None or found.tier is None:
+    if category is None or found.entry is None or found.tier is None:
         return found
-    above = category.cells.get(raised)
-    fault = _cell_fault(above, authentication)
+    above = category.entries.get(raised)
+    fault = _entry_fault(above, authentication)
     listed = () if above is None else parse_stored((*above.scopes, *above.session_scopes))
     scopes: list[str] = []
     withheld: list[Withheld] = []
     for scope in parse_stored(found.scopes):
         parts = divide(scope)
-        # Pieces of the raised tier or above were judged by their own cell already. Those below are reduced
-        # to what the raised tier's cell lists; nothing of them is left if there is no such cell, or it
+        # Pieces of the raised tier or above were judged by their own entry already. Those below are reduced
+        # to what the raised tier's entry lists; nothing of them is left if there is no such entry, or it
         # refuses how the client authenticates.
         left = {
             tier: pieces
@@ -90,21 +90,23 @@ def under_raised_tier(
         scopes += [render(piece) for pieces in left.values() for piece in pieces]
         withheld.append(Withheld(render(scope), fault or Withholding.SCOPE))
     if not scopes:
-        return replace(found, tier=None, cell=None, scopes=(), withheld=(*found.withheld, *withheld))
+        return replace(found, tier=None, entry=None, scopes=(), withheld=(*found.withheld, *withheld))
     lower = found.tier.rank < raised.rank
     return replace(
         found,
         tier=raised if lower else found.tier,
-        cell=found.cell if above is None or not lower else stricter(found.cell, above),
+        entry=found.entry if above is None or not lower else stricter(found.entry, above),
         scopes=tuple(dict.fromkeys(scopes)),
         withheld=(*found.withheld, *withheld),
     )
 
 
-def _cell_fault(cell: Cell | None, authentication: ClientAuthentication | None) -> Withholding | None:
-    if cell is None:
+def _entry_fault(
+    entry: PolicyEntry | None, authentication: ClientAuthentication | None
+) -> Withholding | None:
+    if entry is None:
         return Withholding.TIER
-    return None if authentication in cell.client_authentication else Withholding.CLIENT
+    return None if authentication in entry.client_authentication else Withholding.CLIENT
 
 
 def without_writes(found: Admission) -> Admission:
@@ -118,7 +120,7 @@ def without_writes(found: Admission) -> Admission:
     )
     withheld = (*found.withheld, *(Withheld(text, Withholding.AUTONOMY) for text in lost))
     if not texts:
-        return replace(found, tier=None, cell=None, scopes=(), withheld=withheld)
+        return replace(found, tier=None, entry=None, scopes=(), withheld=withheld)
     return replace(found, scopes=texts, withheld=withheld)
 
 

@@ -1,7 +1,7 @@
-"""Which scopes are of another tier in one rule book than in another, and what that opens to them. Pure.
+"""Which scopes are of another tier in one policy than in another, and what that opens to them. Pure.
 
 Rules are compared as sets: a situation is one way of authenticating, with at most one workflow, one placement and one
-autonomy of an AI, and a set of situations is the bits of one integer. So the time does not depend on how many situations the rules of two books distinguish.
+autonomy of an AI, and a set of situations is the bits of one integer. So the time does not depend on how many situations the rules of two policies distinguish.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,8 +26,8 @@ from hilum.policy.matrix.models import (
     TIERS,
     Book,
     Category,
-    Cell,
     ClientAuthentication,
+    PolicyEntry,
     Tier,
     TierRule,
 )
@@ -53,7 +53,7 @@ class TierFall:
 
 @dataclass(frozen=True, slots=True)
 class TierRise:
-    """Scopes of a category whose tier rises into a cell that lists them. ``gained``: the part that their cell did not list before."""
+    """Scopes of a category whose tier rises into an entry that lists them. ``gained``: the part that their entry did not list before."""
 
     category: str
     was: Tier
@@ -83,7 +83,7 @@ class TierChanges:
                         by_category.setdefault(name, {}).update(dict.fromkeys(atoms))
                     elif now.rank > was.rank:
                         clients = [client for client, each in pairs.items() if (was, now) in each]
-                        opened = self._opened(old.cells.get(was), new.cells.get(now), clients, atoms)
+                        opened = self._opened(old.entries.get(was), new.entries.get(now), clients, atoms)
                         if opened is not None:
                             risen.setdefault((name, was, now), {}).update(dict.fromkeys(opened))
         falls = (
@@ -93,11 +93,11 @@ class TierChanges:
         )
         return tuple(falls), tuple(TierRise(*key, tuple(gained)) for key, gained in risen.items())
 
-    # --- the rules of both books, each once, numbered ---------------------------------------------------------------------------
+    # --- the rules of both policies, each once, numbered ---------------------------------------------------------------------------
 
     @cached_property
     def rules(self) -> tuple[TierRule, ...]:
-        """The rules of both books without names and sentences, which decide nothing; equal ones once."""
+        """The rules of both policies without names and sentences, which decide nothing; equal ones once."""
         return tuple(dict.fromkeys(map(_bare, (*self.before.tier_rules, *self.after.tier_rules))))
 
     @cached_property
@@ -148,7 +148,7 @@ class TierChanges:
 
     @cached_property
     def stand_in(self) -> str:
-        """A type that neither book names, which stands for all of them; preferably one that ``patient/*`` reaches."""
+        """A type that neither policy names, which stands for all of them; preferably one that ``patient/*`` reaches."""
         rest = resource_types() - self._named_types
         return min(
             rest, key=lambda name: (not smart.wildcard_reaches(Prefix.PATIENT, name), name), default=""
@@ -159,8 +159,8 @@ class TierChanges:
         named = {type_ for rule in self.rules for type_ in rule.types}
         for book in (self.before, self.after):
             for category in book.categories.values():
-                for cell in category.cells.values():
-                    named |= {scope.type for scope in listed(cell) if isinstance(scope, ClinicalScope)}
+                for entry in category.entries.values():
+                    named |= {scope.type for scope in listed(entry) if isinstance(scope, ClinicalScope)}
         return frozenset(named - {ANY})
 
     @cached_property
@@ -169,7 +169,7 @@ class TierChanges:
 
     @cached_property
     def atoms(self) -> tuple[Scope, ...]:
-        """Every scope of one letter, of each type that a book names and of one that none does, and every special scope."""
+        """Every scope of one letter, of each type that a policy names and of one that none does, and every special scope."""
         clinical = (ClinicalScope(*each) for each in product(Prefix, self.types, _LETTERS))
         return (*clinical, *map(SpecialScope, sorted(SPECIAL)))
 
@@ -208,7 +208,7 @@ class TierChanges:
     # --- what differs ----------------------------------------------------------------------------------------------------------------
 
     def _kept_up(self, met: int, was: Tier) -> tuple[str, ...]:
-        """Return the names of the rules of the first book that put a scope into a tier and are not in the second."""
+        """Return the names of the rules of the first policy that put a scope into a tier and are not in the second."""
         key = met & self._before & ~self._after, was
         if key not in self._kept_up_by:
             self._kept_up_by[key] = tuple(
@@ -226,12 +226,12 @@ class TierChanges:
 
     def _opened(
         self,
-        below: Cell | None,
-        above: Cell | None,
+        below: PolicyEntry | None,
+        above: PolicyEntry | None,
         clients: Iterable[ClientAuthentication],
         atoms: Iterable[Scope],
     ) -> tuple[Scope, ...] | None:
-        """Return what a cell lists of some scopes that the cell of their tier before did not; None if it lists none of them at all."""
+        """Return what an entry lists of some scopes that the entry of their tier before did not; None if it lists none of them at all."""
         if above is None:
             return None
         before, after = self._index(below), self._index(above)
@@ -255,11 +255,11 @@ class TierChanges:
     def _indexes(self) -> dict[int, "Index"]:
         return {}
 
-    def _index(self, cell: Cell | None) -> "Index":
-        # By identity: cells live as long as their books, and a cell is slow to hash.
-        if id(cell) not in self._indexes:
-            self._indexes[id(cell)] = index_of(() if cell is None else listed(cell))
-        return self._indexes[id(cell)]
+    def _index(self, entry: PolicyEntry | None) -> "Index":
+        # By identity: entries live as long as their policies, and an entry is slow to hash.
+        if id(entry) not in self._indexes:
+            self._indexes[id(entry)] = index_of(() if entry is None else listed(entry))
+        return self._indexes[id(entry)]
 
 
 Index = Callable[[Scope], tuple[Scope, ...]]
@@ -322,7 +322,7 @@ class _Situations:
 
 
 def _joined(pairs: set[tuple[Tier, Tier]]) -> frozenset[tuple[Tier, Tier]]:
-    """Add the pairs of an app that declares several workflows or placements: in each book the highest tier of any of them."""
+    """Add the pairs of an app that declares several workflows or placements: in each policy the highest tier of any of them."""
     return frozenset(
         (highest((b, other_b)), highest((a, other_a))) for b, a in pairs for other_b, other_a in pairs
     )

@@ -100,7 +100,7 @@ def meets(rule: TierRule, scope: Scope) -> bool:
 
 @lru_cache(256)
 def _mask(letters: str) -> int:
-    """Return the mask of letters in any order. A whole book is judged scope by scope, so it is kept."""
+    """Return the mask of letters in any order. A whole policy is judged scope by scope, so it is kept."""
     return sum(1 << n for n, letter in enumerate(LETTERS) if letter in letters)
 
 

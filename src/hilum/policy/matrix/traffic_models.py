@@ -27,7 +27,7 @@ class TrafficClass(StrEnum):
 
 _URGENCY = {each: rank for rank, each in enumerate(TrafficClass)}
 ALL_PLACES = (100,) * len(TrafficClass)
-"""The shares of a book that reserves no places."""
+"""The shares of a policy that reserves no places."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -40,7 +40,7 @@ class _Shares:
 
 
 Share = Annotated[int, Strict(), Field(ge=10, le=100)]
-"""With less a class could not work at all; an app that may not act has no cell."""
+"""With less a class could not work at all; an app that may not act has no entry."""
 _WRITTEN_SHARES = TypeAdapter(_Shares)
 
 

@@ -68,9 +68,9 @@ def _application_faults(ctx: Context, applications: list[Application]) -> Iterat
         if not keys.verify_bytes(
             ctx, Purpose.POLICY, each.kid, chain.application_bytes(each), each.signature
         ):
-            yield f"Application {each.number} of the rule book does not match what was signed."
+            yield f"Application {each.number} of the policy does not match what was signed."
     if applications and applications[0].previous != chain.BEGINS:
-        yield f"The applications of the rule book before number {applications[0].number} are missing."
+        yield f"The applications of the policy before number {applications[0].number} are missing."
     if fault := chain.links_fault(applications):
         yield fault
 
@@ -83,16 +83,16 @@ def _trail_faults(trail: list[Recorded], applications: list[Application]) -> Ite
         if record.number < first or heads.get(record.number) == record.head:
             continue
         stored = "missing" if record.number not in heads else "not the one in the audit trail"
-        yield f"Application {record.number} of the rule book is {stored}."
+        yield f"Application {record.number} of the policy is {stored}."
 
 
 def _applied_faults(applications: list[Application], versions: dict[int, Version]) -> Iterator[str]:
     for each in applications:
         version = versions.get(each.version)
         if version is None:
-            yield f"Version {each.version} of the rule book, which application {each.number} put in force, is missing."
+            yield f"Version {each.version} of the policy, which application {each.number} put in force, is missing."
         elif version.digest != each.digest:
-            yield f"Version {each.version} of the rule book is not the one that application {each.number} put in force."
+            yield f"Version {each.version} of the policy is not the one that application {each.number} put in force."
 
 
 def _warnings(ctx: Context, version: Version, book: Book) -> Iterator[str]:

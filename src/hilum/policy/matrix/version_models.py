@@ -1,4 +1,4 @@
-"""Versions of the rule book, and where which of them is in force."""
+"""Versions of the policy, and where which of them is in force."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hilum.foundation.kernel.ids import TenantId
 
 SHIPPED = 0
-"""The number that stands for the book of this release. It is in force only until the platform adopts it at its first start."""
+"""The number that stands for the policy of this release. It is in force only until the platform adopts it at its first start."""
 APPLY_ACTION = "policies.book.apply"
 """The action of the event of each application."""
 NUMBER_BOUND = 2**31 - 1
@@ -22,7 +22,7 @@ IN_FORCE_BOUND = 16
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A rule book as it was added: its canonical document, signed. It is in force nowhere until it is applied.
+    """A policy as it was added: its canonical document, signed. It is in force nowhere until it is applied.
 
     ``base`` is the version it was made from, ``digest`` the SHA-256 of the document's bytes.
     """
@@ -110,7 +110,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The rule book in force everywhere, and the last application, as a verification of everything stored found them.
+    """The policy in force everywhere, and the last application, as a verification of everything stored found them.
 
     ``faults``: what does not match what was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today.
     """

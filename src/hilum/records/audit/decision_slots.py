@@ -1,6 +1,6 @@
 """Traffic by ten minutes: how many decisions about an app at a tenant were refused, and how long the answers of the others took.
 
-Counted beside the counts by day, in the same transaction and so exactly once, and kept for days only: who puts a version of the rule book
+Counted beside the counts by day, in the same transaction and so exactly once, and kept for days only: who puts a version of the policy
 in force everywhere sees by them what it did at chosen hospitals.
 """
 
@@ -66,11 +66,11 @@ _NO_RULE_BOOKS = frozenset(
         Reason.WRITE_REPEATED,
     }
 )
-"""Reasons that no rule book brings about: what people decide beside it, and what an app can be refused for whenever it wants to be."""
+"""Reasons that no policy brings about: what people decide beside it, and what an app can be refused for whenever it wants to be."""
 
 
 def is_counted(access: Access) -> bool:
-    """Check whether a decision says anything of a rule book. A reason that is not known here does."""
+    """Check whether a decision says anything of a policy. A reason that is not known here does."""
     # Otherwise a kill switch, or an app that sends nonsense, would speak against a version that takes something away from it.
     return access.reason not in _NO_RULE_BOOKS
 

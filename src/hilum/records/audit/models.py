@@ -89,7 +89,7 @@ COUNT_EVERY = timedelta(seconds=30)
 COUNT_BATCH = 5_000
 """Records of each journal that are counted in one transaction."""
 COUNTED_FOR = timedelta(days=91)
-"""How long decisions are counted by day: the 90 days that a dry run of the rule book replays (C208), and the day that it begins in."""
+"""How long decisions are counted by day: the 90 days that a dry run of the policy replays (C208), and the day that it begins in."""
 SLOT = timedelta(minutes=10)
 SLOTS_KEPT = timedelta(days=30)
 """How long traffic is kept by ten minutes: three weeks at the first hospitals of a version, and the week before (C218)."""
@@ -258,7 +258,7 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class AnchoredHead:
-    """The end of another signed chain as written to the anchor: that of the rule book's applications."""
+    """The end of another signed chain as written to the anchor: that of the policy's applications."""
 
     chain: str
     number: int
@@ -498,7 +498,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What other modules know of a request: sentences about the rule book, what it was about, why it was refused and who can change that."""
+    """What other modules know of a request: sentences about the policy, what it was about, why it was refused and who can change that."""
 
     sentences: Sequence[str] = ()
     about: Sequence[Fact] = ()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 SERVED_EDGES_MS = (50, 100, 250, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000)
 """Up to which latency an answer is counted in each bucket; the last bucket, without an edge, holds the slower ones.
 
-Finer than LATENCY_EDGES_MS where the shipped rule book has its thresholds.
+Finer than LATENCY_EDGES_MS where the shipped policy has its thresholds.
 """
 BUCKETS = len(SERVED_EDGES_MS) + 1
 SLOW_PERCENT = 5

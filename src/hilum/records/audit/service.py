@@ -50,7 +50,7 @@ from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 
 ReadBackground = Callable[[Context, str, Sequence[Access], Sequence[RecordedEvent]], Background]
-"""(request id, its accesses, the events that led to it) -> what other rooms know of it; this room does not know rule books and names."""
+"""(request id, its accesses, the events that led to it) -> what other rooms know of it; this room does not know policies and names."""
 _SALT_BYTES = 16
 _NOBODY: Mapping[str, str] = {}
 _HOLD_STAFF_ONLY = "Only platform administrators and security staff may place and release holds."

@@ -1,7 +1,7 @@
 """Keys: sealing, MACs and signing under the key-encryption key, with one key for each purpose.
 
 Owns: the vault that seals and authenticates small values; signing key rings (RS256 for id_tokens per tenant; Ed25519
-for checkpoints, rule books, certificates and runs) and their rotation.
+for checkpoints, policies, certificates and runs) and their rotation.
 Must not know: the meaning of what is signed or sealed; tenants beyond the name of a ring; HTTP.
 Public verbs: ``live.install``, ``live.vault`` (``seal``, ``open``, ``mac``); ``service.ensure``, ``rotate``, ``sign_jwt``, ``public_jwks``,
 ``sign_compact``, ``sign_bytes``, ``public_key``, ``signer``, ``verify_bytes``, ``opens``, ``is_same_key``,

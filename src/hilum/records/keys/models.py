@@ -24,7 +24,7 @@ class Purpose(StrEnum):
     CHECKPOINT = "checkpoint"
     """Ed25519, signs the heads of the audit chains."""
     POLICY = "policy"
-    """Ed25519, signs versions of the rule book and that they were put in force."""
+    """Ed25519, signs versions of the policy and that they were put in force."""
     CERTIFICATE = "certificate"
     """Ed25519, signs certificates and their status lists, which anybody verifies by the published keys."""
     EVIDENCE = "evidence"

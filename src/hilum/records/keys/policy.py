@@ -32,7 +32,7 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 def outlived(key: SigningKey, now: datetime) -> bool:
     """Check whether every signature of the key has expired. Only those of id_tokens do."""
-    # A checkpoint, a rule book or a certification must be verifiable for as long as it is kept.
+    # A checkpoint, a policy or a certification must be verifiable for as long as it is kept.
     if key.state is KeyState.ACTIVE or key.purpose in SIGNS_FOR_EVER:
         return False
     return key.retired_at is not None and now >= key.retired_at + KEY_OVERLAP

@@ -199,14 +199,14 @@ def render(template: Template, facts: Mapping[str, str]) -> tuple[str, str]:
     # The templates' own texts are constants; values are filled in and never parsed as a template.
     text = [line.format_map(shown) for line in template.lines]
     table = "\n".join(f"{label}: {shown[name]}" for label, name in rows)
-    cells = "".join(
+    entries = "".join(
         f'<tr><th align="left">{html.escape(label)}</th><td>{escaped[name]}</td></tr>' for label, name in rows
     )
     paragraphs = "".join(_paragraph(line, template, escaped) for line in template.lines[1:])
     first = html.escape(template.lines[0], quote=False).format_map(escaped)
     return (
         "\n\n".join([text[0], *([table] if table else []), *text[1:]]) + "\n",
-        f'<!doctype html><html lang="en"><body><p>{first}</p><table cellpadding="4">{cells}</table>{paragraphs}</body></html>\n',
+        f'<!doctype html><html lang="en"><body><p>{first}</p><table cellpadding="4">{entries}</table>{paragraphs}</body></html>\n',
     )
 
 

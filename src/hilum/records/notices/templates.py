@@ -239,7 +239,7 @@ LIMITS_TIGHTEN = Template(
     MailKind.LIMITS_TIGHTEN,
     "One of your apps will be limited more",
     (
-        "From {ends} on, the platform's rule book limits one of your apps more. Until then nothing is withheld from it.",
+        "From {ends} on, the platform's policy limits one of your apps more. Until then nothing is withheld from it.",
         "To see what would have been refused at each hospital: hilum app observed APP, or its page Scopes in /developer. Change the app before that day, or ask the platform's staff.",
         "This mail is sent once for an app and a day.",
     ),
@@ -250,7 +250,7 @@ BOOK_CHANGED = Template(
     MailKind.BOOK_CHANGED,
     "The rules for apps of your hospital have changed",
     (
-        "Since {since} another version of the platform's rule book is in force at your hospital. It changes what apps may do there.",
+        "Since {since} another version of the platform's policy is in force at your hospital. It changes what apps may do there.",
         "What an app has now: hilum app scopes APP. People who open a stopped app see the reason. If this is wrong, ask the platform's staff.",
         "This mail is sent once about a change.",
     ),
@@ -265,7 +265,7 @@ BOOK_CHANGED = Template(
     },
     (
         ("Hospital", "place"),
-        ("Version of the rule book", "version"),
+        ("Version of the policy", "version"),
         ("Stopped", "stopped"),
         ("May do less", "less"),
         ("May be allowed more", "more"),
@@ -276,7 +276,7 @@ BOOK_CHANGES = Template(
     MailKind.BOOK_CHANGES,
     "The rules for apps of your hospital will change",
     (
-        "A version of the platform's rule book changes what apps may do at your hospital, from {since} at the earliest.",
+        "A version of the platform's policy changes what apps may do at your hospital, from {since} at the earliest.",
         "Until then nothing changes. What an app has now: hilum app scopes APP. If this is wrong, ask the platform's staff before that day.",
         "This mail is sent once about it.",
     ),
@@ -341,7 +341,7 @@ ALERT = Template(
     MailKind.ALERT,
     "Calls of one of your apps exceed a limit",
     (
-        "Within the last hour, more calls of your apps were refused, failed or slow than the rule book allows. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app at a hospital.",
+        "Within the last hour, more calls of your apps were refused, failed or slow than the policy allows. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app at a hospital.",
         _ALERT_KINDS,
         "See the numbers, and which limit: hilum alert list --state open. Which calls they were: hilum app calls.",
     ),
@@ -352,7 +352,7 @@ APP_ALERT = Template(
     MailKind.APP_ALERT,
     "Calls of an app that your hospital uses exceed a limit",
     (
-        "Within the last hour, more calls of apps at your hospital were refused, failed or slow than the rule book allows. Nothing was stopped. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app.",
+        "Within the last hour, more calls of apps at your hospital were refused, failed or slow than the policy allows. Nothing was stopped. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app.",
         _ALERT_KINDS,
         "If it is many apps at once, look at your FHIR server first. See the numbers: hilum alert list --state open.",
     ),
@@ -415,7 +415,7 @@ CERTIFICATE_ENDS = Template(
     MailKind.CERTIFICATE_ENDS,
     "A certificate of one of your apps ends soon",
     (
-        "The certificate of one of your apps ends on {ends}, and no later one has been issued. From then on no hospital can install it, and where the rule book gives no grace it cannot be used anywhere.",
+        "The certificate of one of your apps ends on {ends}, and no later one has been issued. From then on no hospital can install it, and where the policy gives no grace it cannot be used anywhere.",
         "Submit the version again, or a newer one, in time: hilum review submit. A new review costs nothing.",
     ),
     _CERTIFICATE,

@@ -106,7 +106,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The reviewed evidence: digests of the submission, of its checks' inputs, and of each document. ``rule_book``: by which it was checked."""
+    """The reviewed evidence: digests of the submission, of its checks' inputs, and of each document. ``policy_version``: by which it was checked."""
 
     submission: str = ""
     submission_digest: str = ""
@@ -114,7 +114,7 @@ class Evidence:
     run_digest: str = ""
     documents: tuple[tuple[str, str, str], ...] = ()
     """Kind, digest, and the address if everybody may read it, else empty."""
-    rule_book: int = 0
+    policy_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

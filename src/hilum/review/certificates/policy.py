@@ -133,7 +133,7 @@ def status_of(
 def grace_of(certification: Certification, book: Book, clients: Iterable[ClientFacts]) -> datetime | None:
     """Return until when the clients of a certification are served after its end; None if they are not, or another one gives them as much for longer.
 
-    By the same judgement as enforcement (``eligibility``), with the rule book that is in force everywhere.
+    By the same judgement as enforcement (``eligibility``), with the policy that is in force everywhere.
     """
     until = (
         served_by(book, each, basis)
@@ -216,7 +216,7 @@ def claims_of(
         "environment": certification.environment.value,
         "scopes": list(certification.scopes),
         "tier": None if certification.tier is None else certification.tier.value,
-        "rule_book": evidence.rule_book or None,
+        "policy_version": evidence.policy_version or None,
         "basis": _basis(certification),
         "evidence": {
             "submission": {"id": evidence.submission, "sha256": evidence.submission_digest},

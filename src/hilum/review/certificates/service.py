@@ -155,7 +155,7 @@ def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
 def _served(
     ctx: Context, held: Mapping[AppId, Mapping[str, Certificate]]
 ) -> tuple[Book, dict[AppId, tuple[ClientFacts, ...]]]:
-    """Return the rule book in force everywhere, and the clients of apps that may be in a grace."""
+    """Return the policy in force everywhere, and the clients of apps that may be in a grace."""
     book = policies.current(ctx).as_of(ctx.now).everywhere
     longest = timedelta(days=GRACE_DAYS_BOUND)
     ended = [
@@ -217,7 +217,7 @@ def _evidence(ctx: Context, certification: Certification) -> Evidence:
     except NotFound:
         return Evidence()
     documents = policy.documents_of(found.order.documents)
-    return Evidence(found.id, found.digest, run.number, run.digest, documents, run.rule_book)
+    return Evidence(found.id, found.digest, run.number, run.digest, documents, run.policy_version)
 
 
 def _save(doing: _Step, row: Certificate, status: Status, cause: Cause, grace_until: datetime | None) -> None:

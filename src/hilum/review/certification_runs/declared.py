@@ -19,7 +19,7 @@ from hilum.review.certification_runs.windows import (
 
 
 def unasked(optional: Collection[str] | None, scopes: Iterable[str]) -> tuple[str, ...]:
-    """Return the scenarios that do not apply to a version, whatever the rule book requires.
+    """Return the scenarios that do not apply to a version, whatever the policy requires.
 
     ``optional``: the version's optional scopes. ``scopes``: those that its clients registered.
     """

@@ -536,4 +536,4 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         ),
     }
 )
-"""Every scenario that this release can create and judge, by its name in the rule book."""
+"""Every scenario that this release can create and judge, by its name in the policy."""

@@ -35,7 +35,7 @@ QUOTA_WAIT = timedelta(seconds=2)
 SLOW = timedelta(seconds=2)
 """The latency from which an answer counts as slow. The fault delays answers by three seconds."""
 EVERY = "*"
-"""In place of names: every scenario of the rule book."""
+"""In place of names: every scenario of the policy."""
 WATCHED = 100
 """How many records of an open run are shown."""
 TRACE_DAYS = (1, 7, 30)
@@ -170,7 +170,7 @@ class RunGround:
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """A run to open: a version's client at a sandbox hospital. ``further``: scenarios beyond those that its cells require."""
+    """A run to open: a version's client at a sandbox hospital. ``further``: scenarios beyond those that its entries require."""
 
     client: ClientId
     tenant: TenantId
@@ -181,7 +181,7 @@ class RunOrder:
 class Run:
     """One run.
 
-    ``scenarios``: those that the rule book's cells require, with their titles. ``doing``: the scenario in progress, and what must be
+    ``scenarios``: those that the policy's entries require, with their titles. ``doing``: the scenario in progress, and what must be
     undone at its end. ``result``: the signed result, empty until then; ``rows``: the records behind it, as canonical JSON.
     """
 
@@ -192,7 +192,7 @@ class Run:
     label: str
     client: ClientId
     tenant: TenantId
-    rule_book: int
+    policy_version: int
     tier: str
     scenarios: Mapping[str, str]
     opened_by: str
@@ -232,7 +232,7 @@ class RunSummary:
     run: str
     at: datetime
     state: str
-    rule_book: int
+    policy_version: int
     scenarios: tuple[str, ...]
     digest: str
     backend: bool = False

@@ -24,7 +24,7 @@ from hilum.foundation.standards.smart.scopes import (
 )
 from hilum.identity.people.models import Tenant, VendorRight
 from hilum.identity.people.policy import is_member, is_open_to, may_as_member
-from hilum.policy.matrix.models import Applicant, Book, Cell
+from hilum.policy.matrix.models import Applicant, Book, PolicyEntry
 from hilum.policy.matrix.policy import tiers_to_certify
 from hilum.records.audit.models import Access, RecordedEvent
 from hilum.review.certification_runs.judging import BEGIN, SCENARIOS, in_order, judge_run
@@ -87,22 +87,24 @@ def order_faults(
     return faults
 
 
-def cells_of(book: Book, applicant: Applicant) -> dict[str, Cell]:
-    """Return the cells in which a version would be certified, by tier."""
+def entries_of(book: Book, applicant: Applicant) -> dict[str, PolicyEntry]:
+    """Return the entries in which a version would be certified, by tier."""
     category = book.categories.get(applicant.category)
     if category is None:
         return {}
-    return {each.tier.value: category.cells[each.tier] for each in tiers_to_certify(book, applicant).values()}
+    return {
+        each.tier.value: category.entries[each.tier] for each in tiers_to_certify(book, applicant).values()
+    }
 
 
-def needed_of(book: Book, cells: Iterable[Cell], unasked: Collection[str] = ()) -> dict[str, str]:
-    """Return the scenarios that some cells require, by name, with their titles in the rule book, without those in ``unasked``."""
-    names = sorted({name for cell in cells for name in cell.scenarios}.difference(unasked))
+def needed_of(book: Book, entries: Iterable[PolicyEntry], unasked: Collection[str] = ()) -> dict[str, str]:
+    """Return the scenarios that some entries require, by name, with their titles in the policy, without those in ``unasked``."""
+    names = sorted({name for entry in entries for name in entry.scenarios}.difference(unasked))
     return {name: book.scenarios[name] for name in names}
 
 
 def further_of(book: Book, names: Collection[str]) -> dict[str, str] | None:
-    """Return chosen scenarios with their titles; None if the rule book lacks one."""
+    """Return chosen scenarios with their titles; None if the policy lacks one."""
     chosen = set(book.scenarios) if EVERY in names else set(names)
     if not chosen <= book.scenarios.keys():
         return None
@@ -256,7 +258,7 @@ def result_of(
         "version": run.version,
         "client": run.client,
         "tenant": run.tenant,
-        "rule_book": run.rule_book,
+        "policy_version": run.policy_version,
         "tier": run.tier,
         "opened_by": run.opened_by,
         "opened_at": run.opened_at.isoformat(),

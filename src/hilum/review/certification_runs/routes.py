@@ -64,7 +64,7 @@ class Ports:
 class RunAsked(Strict):
     """``client``: one of the version, of the sandbox; ``tenant``: a sandbox hospital at which it is installed.
 
-    ``scenarios``: by name, those to take beyond what the rule book requires of the version; ``*``: every one.
+    ``scenarios``: by name, those to take beyond what the policy requires of the version; ``*``: every one.
     """
 
     client: Id
@@ -77,7 +77,7 @@ class RunsQuery(Paging):
 
 
 class ScenarioShown(BaseModel):
-    """A scenario that the rule book requires. ``how``: what to do in it; ``good``: what a well-made app does; ``outcome`` of a judged run."""
+    """A scenario that the policy requires. ``how``: what to do in it; ``good``: what a well-made app does; ``outcome`` of a judged run."""
 
     name: str
     title: str
@@ -98,7 +98,7 @@ class RunListed(Shown):
     label: str
     client: str
     tenant: str
-    rule_book: int
+    policy_version: int
     tier: str
     state: State
     scenario: str

@@ -101,8 +101,8 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
     app = registry.get_changeable(ctx, client.app, event.action)
     version = registry.get_version(ctx, client.version)
     book = policies.asked_of(ctx, app.id)
-    cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
-    needed = policy.needed_of(book, cells.values(), unasked_of(ctx, app, version))
+    entries = policy.entries_of(book, applicant_of(app, version, client.scopes))
+    needed = policy.needed_of(book, entries.values(), unasked_of(ctx, app, version))
     further = policy.further_of(book, order.further)
     if faults := policy.order_faults(
         client, identity.find_tenant(ctx, order.tenant), app.vendor, needed, further
@@ -119,9 +119,9 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
         label=version.label,
         client=client.id,
         tenant=order.tenant,
-        rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+        policy_version=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
         # Of several tiers, by how clients authenticate, the one that requires most is shown.
-        tier=max(cells, key=lambda tier: len(cells[tier].scenarios)),
+        tier=max(entries, key=lambda tier: len(entries[tier].scenarios)),
         scenarios=needed | (further or {}),
         opened_by=str(ctx.actor),
         opened_at=ctx.now,
@@ -144,7 +144,7 @@ def begin(
     """
     run = _running(ctx, run_id, "evidence.scenario.begin")
     if scenario not in run.scenarios:
-        raise NotFound("scenario_not_found", "The rule book requires no such scenario of this version.")
+        raise NotFound("scenario_not_found", "The policy requires no such scenario of this version.")
     run = _end(ctx, run)
     fault = policy.fault_of(scenario)
     undo, upstream = acting.make(ctx, run, fault, end_access)
@@ -335,7 +335,7 @@ def latest_result(ctx: Context, version: VersionId) -> RunSummary | None:
         found.id,
         found.ended_at,
         found.state.value,
-        found.rule_book,
+        found.policy_version,
         policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
         bool(found.result.get("backend")),

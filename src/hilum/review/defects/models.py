@@ -51,7 +51,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """``proposed``: the rule book had no such scenario when it was tagged. ``went_live_at``: when its version was first certified for production."""
+    """``proposed``: the policy had no such scenario when it was tagged. ``went_live_at``: when its version was first certified for production."""
 
     id: str
     app: AppId

@@ -47,7 +47,7 @@ class DefectAsked(Strict):
 
 
 class TagAsked(Strict):
-    """``scenario``: the one of the rule book, or a new one, in which the sandbox shows the defect. ``gap``: what the sandbox lacks if it cannot."""
+    """``scenario``: the one of the policy, or a new one, in which the sandbox shows the defect. ``gap``: what the sandbox lacks if it cannot."""
 
     reproducible: bool
     scenario: Word = ""
@@ -63,7 +63,7 @@ class DefectsQuery(Paging):
 
 
 class DefectShown(Shown):
-    """``reproducible`` is null until it is tagged. ``proposed``: the rule book had no such scenario when it was tagged."""
+    """``reproducible`` is null until it is tagged. ``proposed``: the policy had no such scenario when it was tagged."""
 
     id: str
     app: str

@@ -39,7 +39,7 @@ VERIFIED: Mapping[str, str] = MappingProxyType(
         "address.tls": "Its addresses have valid certificates",
         "contacts.proved": "Its vendor's contacts are proved",
         "document.as_declared": "Documents match the digests that the vendor declared",
-        "evidence.attached": "The evidence that the rule book asks for is there",
+        "evidence.attached": "The evidence that the policy asks for is there",
         "keys.usable": "Its keys can be used",
         "records.unchanged": "Its records are as they were submitted",
         "scopes.justified": "What it asks for is within its workflows, or justified",

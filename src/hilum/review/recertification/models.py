@@ -47,7 +47,7 @@ FIGURE_FOR = timedelta(seconds=30)
 
 
 class Criterion(StrEnum):
-    """A cell's requirement on an app's service, counting only what the app itself causes (C228)."""
+    """An entry's requirement on an app's service, counting only what the app itself causes (C228)."""
 
     AVAILABILITY = "availability"
     """The share of its calls not refused for an exhausted quota."""
@@ -118,9 +118,9 @@ LEVELS: Mapping[Automation, Level] = {
     Automation.NO_NEW_LAUNCHES: Level.STOP,
     Automation.SUSPEND: Level.SUSPEND,
 }
-"""How far the platform climbs by itself, by the cell's setting."""
+"""How far the platform climbs by itself, by the entry's setting."""
 DAYS: Mapping[Severity, int] = {each: FIX_DAYS[f"fix_days_{each.value}"] for each in Severity}
-"""Days to fix a finding if the rule book's cell does not say."""
+"""Days to fix a finding if the policy's entry does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """How far the platform takes an app by itself now, and under another rule book. ``findings``: how many are overdue."""
+    """How far the platform takes an app by itself now, and under another policy. ``findings``: how many are overdue."""
 
     app: AppId
     now: Level
@@ -235,7 +235,7 @@ class Round:
 class Subject:
     """A certified app to check. ``day``: that of the round, or None if somebody requested the check at ``asked_at``.
 
-    ``unused``: unused scopes. ``drift``: calls beyond the contract of the version that made them. ``service``: the results of its cell's criteria. ``public``: it has a
+    ``unused``: unused scopes. ``drift``: calls beyond the contract of the version that made them. ``service``: the results of its entry's criteria. ``public``: it has a
     public client. ``bounced``: its vendor's contacts that mail does not reach.
     """
 
@@ -274,7 +274,7 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A cell's rules for findings: days to fix by severity, how far the platform climbs by itself, and the days between levels."""
+    """An entry's rules for findings: days to fix by severity, how far the platform climbs by itself, and the days between levels."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
     automatic: Level = LEVELS[AUTOMATION]

@@ -12,8 +12,8 @@ from hilum.controls.switches.policy import administers
 from hilum.foundation.kernel.actor import SYSTEM, Actor
 from hilum.foundation.kernel.ids import AppId, VendorId
 from hilum.foundation.kernel.lists import listed
-from hilum.policy.matrix.models import Book, Cell, Tier
-from hilum.policy.matrix.policy import cell_of, criteria_of, strictest_criteria
+from hilum.policy.matrix.models import Book, PolicyEntry, Tier
+from hilum.policy.matrix.policy import criteria_of, entry_of, strictest_criteria
 from hilum.review.recertification.drift import concern_of
 from hilum.review.recertification.models import (
     FINDINGS_BOUND,
@@ -218,24 +218,24 @@ def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetim
     return min(due, now + (earlier.due_at - earlier.closed_at))
 
 
-def limits_in(cell: Cell) -> Limits:
-    """Return a cell's rules for findings."""
+def limits_in(entry: PolicyEntry) -> Limits:
+    """Return an entry's rules for findings."""
     days = {
-        Severity.CRITICAL: cell.fix_days_critical,
-        Severity.HIGH: cell.fix_days_high,
-        Severity.MEDIUM: cell.fix_days_medium,
-        Severity.LOW: cell.fix_days_low,
+        Severity.CRITICAL: entry.fix_days_critical,
+        Severity.HIGH: entry.fix_days_high,
+        Severity.MEDIUM: entry.fix_days_medium,
+        Severity.LOW: entry.fix_days_low,
     }
-    return Limits(days, LEVELS[cell.automation], cell.suspend_days, cell.withdraw_days, criteria_of(cell))
+    return Limits(days, LEVELS[entry.automation], entry.suspend_days, entry.withdraw_days, criteria_of(entry))
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
     """Return the strictest rules for findings of some categories and tiers.
 
-    INVARIANT: a category or tier that the book no longer has gets the default rules, and no other cell loosens them.
+    INVARIANT: a category or tier that the policy no longer has gets the default rules, and no other entry loosens them.
     """
-    cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
-    found = [Limits() if each is None else limits_in(each) for each in cells] or [Limits()]
+    entries = [entry_of(book, category, tier) for category in categories for tier in tiers]
+    found = [Limits() if each is None else limits_in(each) for each in entries] or [Limits()]
     days = {severity: min(each.days[severity] for each in found) for severity in Severity}
     return Limits(
         days,
@@ -247,7 +247,7 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
 
 
 def escalation_differs(one: Book, other: Book) -> bool:
-    """Check whether two books differ in when, or how far, apps are escalated for the same findings."""
+    """Check whether two policies differ in when, or how far, apps are escalated for the same findings."""
     return any(
         _escalation(one, name, tier) != _escalation(other, name, tier)
         for name in {*one.categories, *other.categories}
@@ -256,8 +256,8 @@ def escalation_differs(one: Book, other: Book) -> bool:
 
 
 def _escalation(book: Book, category: str, tier: Tier) -> tuple[Level, int, int]:
-    cell = cell_of(book, category, tier)
-    found = Limits() if cell is None else limits_in(cell)
+    entry = entry_of(book, category, tier)
+    found = Limits() if entry is None else limits_in(entry)
     return found.automatic, found.suspend_days, found.withdraw_days
 
 

@@ -139,7 +139,7 @@ class CriterionShown(Shown):
 
 
 class ServiceShown(Shown):
-    """The rule book's criteria for an app's service, and their results."""
+    """The policy's criteria for an app's service, and their results."""
 
     app: str
     criteria: list[CriterionShown]
@@ -234,7 +234,7 @@ def _service(router: APIRouter, kit: Kit, use: Use) -> None:
 
     @router.get("/revalidation/apps/{app}/service", openapi_extra=who)
     async def get_service(request: Request, app: Id) -> ServiceShown:
-        """Show whether a certified app meets the rule book's criteria for its service, over four weeks. Hospitals see the results without numbers."""
+        """Show whether a certified app meets the policy's criteria for its service, over four weeks. Hospitals see the results without numbers."""
         found = await run_read(kit, request, partial(service.view_service, app_id=AppId(app), use=use))
         return ServiceShown(app=app, criteria=[CriterionShown.model_validate(each) for each in found])
 

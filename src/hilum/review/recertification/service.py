@@ -310,7 +310,7 @@ def _close_all(ctx: Context, app: AppId) -> None:
 
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
-    """Return the deadlines and the limit of automation for a certification: the strictest of its cells in the book in force everywhere.
+    """Return the deadlines and the limit of automation for a certification: the strictest of its entries in the policy in force everywhere.
 
     After a move or a raise both categories or tiers count.
     """
@@ -325,7 +325,7 @@ def _limits_under(ctx: Context, book: Book, certification: Certification) -> Lim
 
 
 def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
-    """Yield the apps with overdue findings that the platform would stop or suspend by itself under a book, but may not now."""
+    """Yield the apps with overdue findings that the platform would stop or suspend by itself under a policy, but may not now."""
     current = policies.current(ctx).as_of(ctx.now).everywhere
     for app in (
         sorted(store.apps_overdue(ctx.tx, ctx.now)) if policy.escalation_differs(current, book) else ()
@@ -501,7 +501,7 @@ def list_escalations(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Escalat
 
 
 def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult, ...]:
-    """Return whether a certified app meets the rule book's criteria for its service, by its calls until now. Raises NotFound.
+    """Return whether a certified app meets the policy's criteria for its service, by its calls until now. Raises NotFound.
 
     A hospital's administrators get no numbers, since these include other hospitals.
     """

@@ -38,7 +38,7 @@ class Totals:
 def measured(
     ctx: Context, certification: Certification, criteria: Criteria, use: Use
 ) -> tuple[CriterionResult, ...]:
-    """Return how an app meets its cell's criteria for its service: of its calls in production since it was certified, within SERVICE_DAYS."""
+    """Return how an app meets its entry's criteria for its service: of its calls in production since it was certified, within SERVICE_DAYS."""
     since = max(serving.window(ctx.now), certification.certified_at + _DAY)
     if not serving.asks(criteria) or since > ctx.now:
         return ()

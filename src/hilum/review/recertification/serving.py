@@ -1,4 +1,4 @@
-"""Whether an app keeps to what its cell asks of its service, of what it causes itself. Pure (C228).
+"""Whether an app keeps to what its entry asks of its service, of what it causes itself. Pure (C228).
 
 The hospital's server and the platform cause failures and most of the latency; neither counts against an app. So of latency only what the
 app has at hospitals whose server answers everybody else fast enough is judged.
@@ -28,7 +28,7 @@ _FIXES = {
 
 
 def asks(criteria: Criteria) -> bool:
-    """Check whether a cell asks anything of an app's service."""
+    """Check whether an entry asks anything of an app's service."""
     return (
         criteria.unavailable_percent < NO_CRITERIA.unavailable_percent
         or criteria.errors_percent < NO_CRITERIA.errors_percent
@@ -107,7 +107,7 @@ def _evidence(each: CriterionResult, *, public: bool) -> str:
     whose = " It has a public client, so whoever uses it may have sent them with its token." if public else ""
     return (
         f"Within {SERVICE_DAYS} days {each.percent} % of its calls were {_WORDS[each.criterion]}; "
-        f"the rule book allows {limit}.{whose}"
+        f"the policy allows {limit}.{whose}"
     )
 
 

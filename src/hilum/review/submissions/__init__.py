@@ -9,7 +9,7 @@ change_rights, declare_tie, end_tie, appeal, ask_access, verify_access, view_clo
 list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
 verdict_faults, disciplines_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
 Invariants:
-- Nothing is submitted while something is missing that the rule book's cell requires.
+- Nothing is submitted while something is missing that the policy's entry requires.
 - A submission never changes, and its digest is in the audit.
 - A state changes only by the table policy.TRANSITIONS, at the revision that was read. A version has at most one open submission for an
   environment.
@@ -18,7 +18,7 @@ Invariants:
   submission.
 - No step of the regulated lane reads anything of the other lane.
 - Only the low tier passes without a person. After an appeal those who rejected it judge nothing of it.
-- The same inputs under the same rule book give the same checks, tier and route.
+- The same inputs under the same policy give the same checks, tier and route.
 - Only the vendor's members and the platform's staff see a submission. A document of a certified app is visible as its visibility says.
 - When evidence expires, the checks run again.
 """

@@ -38,7 +38,7 @@ _KEPT = frozenset(
         "contacts.proved",
     }
 )
-"""Rules that can fail after a decision. Scopes and tiers change with the rule book, which opens delta reviews."""
+"""Rules that can fail after a decision. Scopes and tiers change with the policy, which opens delta reviews."""
 # Edits of an app and of its clients wait for a reviewer; these do not.
 _UNREVIEWED = ("vendor", "profile", "version")
 _PAGES = frozenset({Kind.PRIVACY, Kind.TERMS})

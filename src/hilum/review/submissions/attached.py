@@ -71,7 +71,7 @@ def evidence_ends(content: Content, judgement: Judgement, run: RunSummary | None
 def sandbox_run(
     check: Check, run: RunSummary | None, needed: set[str], *, at: datetime, people: bool
 ) -> Check:
-    """Judge the last certification run of a version by the present requirements of the rule book (C126, C232).
+    """Judge the last certification run of a version by the present requirements of the policy (C126, C232).
 
     ``people``: some client serves people.
     """
@@ -80,12 +80,12 @@ def sandbox_run(
         reproduction="hilum evidence show RUN --json"
         if run is None
         else f"hilum evidence show {run.run} --json",
-        fix="Open a run in the sandbox, and take every scenario that the rule book requires: `hilum evidence open`.",
+        fix="Open a run in the sandbox, and take every scenario that the policy requires: `hilum evidence open`.",
     )
     if run is None:
         return check.but(Result.FAILED, "No certification run of this version was judged.")
     missing = sorted(needed - set(run.scenarios))
-    said = f"Run {run.run} of {run.at:%Y-%m-%d}{_AT[run.own]}, under rule book {run.rule_book}, with the digest {run.digest}"
+    said = f"Run {run.run} of {run.at:%Y-%m-%d}{_AT[run.own]}, under policy {run.policy_version}, with the digest {run.digest}"
     if run.state != "passed":
         return check.but(Result.FAILED, f"{said}, was not passed.")
     if at >= run.at + RESULT_LIFE:

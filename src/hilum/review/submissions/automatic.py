@@ -67,8 +67,8 @@ def _begun(ctx: Context, found: Submission) -> bool:
 
 def _certify(ctx: Context, found: Submission, run: Run) -> str:
     content = orjson.loads(found.content)
-    book = policies.get_version(ctx, run.rule_book)[1]
-    life = book.categories[content["app"]["category"]].cells[Tier.LOW].certificate_life
+    book = policies.get_version(ctx, run.policy_version)[1]
+    life = book.categories[content["app"]["category"]].entries[Tier.LOW].certificate_life
     made = decisions.certify_submitted(ctx, found, ctx.now + life, checking.run_seen(run))
     return str(made.id)
 

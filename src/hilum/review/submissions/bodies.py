@@ -43,7 +43,7 @@ class ScopeAsked(Strict):
 
 
 class DocumentAsked(Strict):
-    """A document of a kind that the rule book names: its address, and the SHA-256 of its content in hex."""
+    """A document of a kind that the policy names: its address, and the SHA-256 of its content in hex."""
 
     kind: Line
     url: Word
@@ -172,7 +172,7 @@ class SubmissionShown(SubmissionListed):
     scopes: tuple[dict[str, str], ...]
     documents: tuple[dict[str, str | None], ...]
     missing: dict[str, dict[str, str]]
-    rule_book: int
+    policy_version: int
     digest: str
     reasons: dict[str, str]
     content: Any
@@ -213,7 +213,7 @@ class RunShown(BaseModel):
     submission: str
     number: int
     at: datetime
-    rule_book: int
+    policy_version: int
     digest: str
     passes: bool
     route: RouteShown
@@ -241,7 +241,7 @@ def _run(run: Run, judgement: Judgement) -> dict[str, Any]:
         "submission": run.submission,
         "number": run.number,
         "at": run.at,
-        "rule_book": run.rule_book,
+        "policy_version": run.policy_version,
         "digest": run.digest,
         "passes": not blocking(judgement.checks),
         "route": RouteShown.model_validate(judgement.route),
@@ -298,7 +298,7 @@ def shown(view: SubmissionView) -> SubmissionShown:
         scopes=tuple(asdict(each) for each in found.order.scopes),
         documents=tuple(map(document_shown, found.order.documents)),
         missing=explained(view.missing),
-        rule_book=found.rule_book,
+        policy_version=found.policy_version,
         digest=found.digest,
         reasons={code: shipped_scorecards().every_reason.get(code, "") for code in found.reasons},
         content=orjson.loads(found.content) if found.content else None,

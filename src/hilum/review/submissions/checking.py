@@ -80,7 +80,7 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
 
 
 def _counted(found: Submission, judgement: Judgement, book: Book) -> Submission:
-    """Store from the first checks how many scopes exceed the declared workflows: a later rule book does not change that."""
+    """Store from the first checks how many scopes exceed the declared workflows: a later policy does not change that."""
     if found.beyond is not None:
         return found
     workflows = tuple(content_of(found)["version"]["workflows"])
@@ -98,16 +98,16 @@ def give_up(ctx: Context, submission_id: str) -> Run | None:
     return _store(ctx, found, "", number, Judgement((_BROKEN,), Route()))
 
 
-def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgement: Judgement) -> Run:
+def _store(ctx: Context, found: Submission, inputs: str, policy_version: int, judgement: Judgement) -> Run:
     last = store.find_run(ctx.tx, found.id)
     number = 1 if last is None else last.number + 1
-    run = Run(found.id, number, ctx.now, inputs, policy.digest_of(inputs), rule_book, judgement)
+    run = Run(found.id, number, ctx.now, inputs, policy.digest_of(inputs), policy_version, judgement)
     store.add_run(ctx.tx, run)
     facts = {
         "submission": found.id,
         "run": run.number,
         "digest": run.digest,
-        "rule_book": rule_book,
+        "policy_version": policy_version,
         "shown": shown_digest(judgement),
     }
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
@@ -165,7 +165,7 @@ def view_run(ctx: Context, submission_id: str, number: int | None = None) -> Run
 
 
 def replay(ctx: Context, submission_id: str, number: int | None = None) -> Replay:
-    """Judge a run again from its stored inputs, under the rule book of that time (C110). Fetches nothing. Raises NotFound.
+    """Judge a run again from its stored inputs, under the policy of that time (C110). Fetches nothing. Raises NotFound.
 
     It is the same if rules, results and route are. The sentences shown then stay stored, and the audit has their digest.
     """
@@ -176,7 +176,7 @@ def replay(ctx: Context, submission_id: str, number: int | None = None) -> Repla
         again = Judgement((_BROKEN.but(Result.UNKNOWN, "What was seen is not as it was stored."),), Route())
         return Replay(run, again, same=False)
     earlier = None if run.number == 1 else _first(ctx, found)
-    book = _book(ctx, run.rule_book)
+    book = _book(ctx, run.policy_version)
     again = checks.judge(found.content, found.digest, read_inputs(run.inputs), earlier, book)
     same = checks.is_same_result(again, run.judgement) and _is_as_shown(ctx, found, run)
     return Replay(run, again, same=same)
@@ -206,7 +206,7 @@ def route_now(ctx: Context, found: Submission, run: Run) -> Route:
     raised = policies.raise_of(ctx, found.version)
     now = None if raised is None else (raised.tier, raised.reason)
     inputs = replace(read_inputs(run.inputs), raised=now)
-    return checks.route_under(_book(ctx, run.rule_book), orjson.loads(found.content), inputs)
+    return checks.route_under(_book(ctx, run.policy_version), orjson.loads(found.content), inputs)
 
 
 def records_now(ctx: Context, found: Submission) -> dict[str, str]:
@@ -243,7 +243,7 @@ def is_run_recorded(ctx: Context, found: Submission, run: Run) -> bool:
 
 def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
     return any(
-        (facts.get("digest"), facts.get("rule_book")) == (run.digest, run.rule_book)
+        (facts.get("digest"), facts.get("policy_version")) == (run.digest, run.policy_version)
         for facts in _records_of(ctx, of, run)
     )
 

@@ -1,6 +1,6 @@
-"""The automated checks: conclusions from the submission, the fetched addresses and the rule book (C99). Pure.
+"""The automated checks: conclusions from the submission, the fetched addresses and the policy (C99). Pure.
 
-The same inputs under the same version of the rule book give the same checks, tier and route, whenever and wherever they are judged (C110).
+The same inputs under the same version of the policy give the same checks, tier and route, whenever and wherever they are judged (C110).
 """
 
 import hashlib
@@ -17,7 +17,16 @@ import orjson
 from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import VersionId
 from hilum.foundation.standards.keysets import jwks_fault
-from hilum.policy.matrix.models import Applicant, Autonomy, Book, Cell, Discipline, Population, Raise, Tier
+from hilum.policy.matrix.models import (
+    Applicant,
+    Autonomy,
+    Book,
+    Discipline,
+    PolicyEntry,
+    Population,
+    Raise,
+    Tier,
+)
 from hilum.policy.matrix.policy import excess_scopes, tiers_to_certify, waived
 from hilum.review.certification_runs.models import RESULT_LIFE, RunSummary
 from hilum.review.submissions.attached import dated, document_of, evidence_ends, sandbox_run, shared_run
@@ -59,7 +68,7 @@ class Inputs:
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
     had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``waived``: the requirements of the
-    rule book's cells that were waived for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks
+    policy's entries that were waived for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks
     what they are about.
     """
 
@@ -128,7 +137,7 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
 
 
 def _with_exceptions(book: Book, content: Content, inputs: Inputs) -> Book:
-    """Return a book with the exceptions for the submission."""
+    """Return a policy with the exceptions for the submission."""
     raised = {} if inputs.raised is None else {VersionId(content["version"]["id"]): Raise(*inputs.raised)}
     return waived(replace(book, raised=raised), inputs.waived)
 
@@ -146,7 +155,7 @@ def _conclusions(of: Judgement) -> list[tuple[str, str, Result]]:
 
 
 def applicant_in(content: Content) -> Applicant:
-    """Return the rule book's inputs for a submission."""
+    """Return the policy's inputs for a submission."""
     version = content["version"]
     ai_use = version["ai_use"]
     return Applicant(
@@ -172,17 +181,17 @@ def _route_of(book: Book, applicant: Applicant) -> Route:
     found = tiers_to_certify(book, applicant)
     if not found:
         return Route()
-    cells = book.categories[applicant.category].cells
+    entries = book.categories[applicant.category].entries
     tier = max((each.tier for each in found.values()), key=lambda each: each.rank)
-    of = [cells[each.tier] for each in found.values()]
-    needed = {discipline for cell in of for discipline in cell.disciplines}
+    of = [entries[each.tier] for each in found.values()]
+    needed = {discipline for entry in of for discipline in entry.disciplines}
     return Route(
         tier,
         TRACKS[tier],
         tuple(discipline for discipline in Discipline if discipline in needed),
-        min(cell.review.first_answer_business_days for cell in of),
-        min(cell.review.decision_business_days for cell in of),
-        tier is Tier.LOW and all(cell.review.automatic for cell in of),
+        min(entry.review.first_answer_business_days for entry in of),
+        min(entry.review.decision_business_days for entry in of),
+        tier is Tier.LOW and all(entry.review.automatic for entry in of),
     )
 
 
@@ -463,18 +472,18 @@ def _tier(book: Book, applicant: Applicant) -> Check:
         "Ask for scopes of a tier that the category allows, or have the app moved to another category.",
     )
     if not found:
-        return check.but(Result.FAILED, "The rule book allows the category no tier for these scopes.")
+        return check.but(Result.FAILED, "The policy allows the category no tier for these scopes.")
     worst = max(found.values(), key=lambda each: each.tier.rank)
     return check.but(Result.PASSED, str(worst))
 
 
 def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
-    """Judge the documents, runs and proofs that the rule book's cells require."""
-    cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
-    # A version has a tier for each way in which its clients may authenticate: it meets the cells of all of them.
-    of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
-    needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
-    proofs = sorted({proof for cell in of for proof in cell.proofs})
+    """Judge the documents, runs and proofs that the policy's entries require."""
+    entries = book.categories[applicant.category].entries if applicant.category in book.categories else {}
+    # A version has a tier for each way in which its clients may authenticate: it meets the entries of all of them.
+    of = [entries[each.tier] for each in tiers_to_certify(book, applicant).values()]
+    needed = sorted({kind for entry in of for kind in entry.evidence} - {"automated_checks"})
+    proofs = sorted({proof for entry in of for proof in entry.proofs})
     yield from _waived(of)
     attached = {each["kind"]: document_of(each) for each in content["documents"]}
     production = content["environment"] == Environment.PRODUCTION.value
@@ -486,7 +495,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         elif kind == SHARED_SANDBOX:
             yield shared_run(check, inputs.run)
         elif kind in MADE_HERE:
-            needed_now = {name for cell in of for name in cell.scenarios}.difference(inputs.unasked)
+            needed_now = {name for entry in of for name in entry.scenarios}.difference(inputs.unasked)
             people = any("authorization_code" in each["grant_types"] for each in content["clients"])
             yield sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people)
         elif kind not in attached:
@@ -515,12 +524,12 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             yield check
 
 
-def _waived(cells: Iterable[Cell]) -> Iterable[Check]:
-    """List the cells' requirements that are waived for the app: they do not block (C207)."""
-    of = list(cells)
-    for name in sorted({name for cell in of for name in cell.waived}):
+def _waived(entries: Iterable[PolicyEntry]) -> Iterable[Check]:
+    """List the entries' requirements that are waived for the app: they do not block (C207)."""
+    of = list(entries)
+    for name in sorted({name for entry in of for name in entry.waived}):
         kind, _, what = name.partition(".")
-        if any(what in getattr(cell, kind) for cell in of):
+        if any(what in getattr(entry, kind) for entry in of):
             continue
         said = "It is waived for this app until a day; something else is done instead."
         show = "hilum policy exceptions"
@@ -543,14 +552,14 @@ class Readiness:
     """What decides whether a submission can be certified now.
 
     ``run``: the last of its checks. ``replays``: it comes to the same result from what was stored. ``records``: the digests of the parts
-    as the records are now. ``rule_book``: the version in force. ``is_owner``: the app is still its vendor's. ``as_submitted``: what is stored
+    as the records are now. ``policy_version``: the version in force. ``is_owner``: the app is still its vendor's. ``as_submitted``: what is stored
     is what the audit recorded. ``evidence_at``: when the sandbox run was made that the checks passed by; None if none was needed.
     """
 
     run: Run | None
     replays: bool
     records: Mapping[str, str]
-    rule_book: int
+    policy_version: int
     is_owner: bool
     as_submitted: bool
     evidence_at: datetime | None = None
@@ -571,8 +580,8 @@ def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
         return "checks_not_as_stored"
     if now >= run.at + RUN_LIFE:
         return "checks_old"
-    if ready.rule_book != run.rule_book:
-        return "rule_book_changed"
+    if ready.policy_version != run.policy_version:
+        return "policy_changed"
     if ready.evidence_at is not None and now >= ready.evidence_at + RESULT_LIFE:
         return "evidence_old"
     content: Content = orjson.loads(text)

@@ -45,7 +45,7 @@ class Calendar:
 
 
 WEEKDAYS = Calendar("weekdays", "", "", "UTC", date(2000, 1, 1), date(2000, 1, 1), frozenset())
-"""For rule books without a jurisdiction that has a calendar."""
+"""For policies without a jurisdiction that has a calendar."""
 
 
 def read_calendars(raw: Mapping[str, Any]) -> tuple[Calendar, ...]:
@@ -65,7 +65,7 @@ def shipped_calendars() -> tuple[Calendar, ...]:
 
 
 def calendar_of(book: Book, calendars: Iterable[Calendar]) -> Calendar:
-    """Return the calendar of the first of a book's jurisdictions that has one."""
+    """Return the calendar of the first of a policy's jurisdictions that has one."""
     by_jurisdiction = {each.jurisdiction: each for each in calendars}
     found = (by_jurisdiction.get(pack.jurisdiction) for pack in book.packs)
     return next((each for each in found if each is not None), WEEKDAYS)

@@ -29,7 +29,7 @@ _OBSTACLES = {
     "checks_not_passed": "Some checks did not pass (`hilum review checks`). The vendor fixes them and has them run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "A replay of the checks gives another result than the stored one. Have it checked again, and inform the platform's security officers.",
-    "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
+    "policy_changed": "The policy in force has changed since the checks. Have it checked again: `hilum review rerun`.",
     "exception_over": "A requirement that was waived for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
     "disciplines_not_passed": "A discipline has not passed (`hilum review disciplines`). Its reviewer judges it, or the submission is rejected.",
@@ -130,7 +130,7 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
             and checking.is_run_recorded(ctx, found, run)
             and checking.replay(ctx, found.id, run.number).same,
             records=checking.records_now(ctx, found),
-            rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+            policy_version=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
             is_owner=registry.get_app(ctx, found.app).vendor == found.vendor,
             as_submitted=checking.is_as_submitted(ctx, found),
             evidence_at=checking.evidence_at(run),

@@ -20,7 +20,7 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and its content's SHA-256.
+    """A document that a vendor attaches as evidence: its kind in the policy, its address, and its content's SHA-256.
 
     ``expires``: the last day on which it is valid; None if it has none. It is valid for DOCUMENT_LIFE at most (C104).
     """

@@ -1,7 +1,7 @@
 """The regulated lane: access that regulation protects, in fixed business days, by objective steps that are the same for all (C112).
 
 INVARIANT: no step reads a fee, a certificate, an agreement on exclusivity, or anything of the other lane: no discipline, check, verdict, finding or
-submission. What a step waits for is the list of conditions that the rule book may name there, and nothing else can be written in it.
+submission. What a step waits for is the list of conditions that the policy may name there, and nothing else can be written in it.
 Source: 45 CFR 170.404(b).
 """
 
@@ -62,7 +62,7 @@ def lacking(step: LaneStep, facts: LaneFacts) -> tuple[StepCondition, ...]:
 
 
 def step_named(book: Book, name: str) -> LaneStep:
-    """Return a step of the rule book's lane. A step that the book lacks takes no days and requires only a verified requester."""
+    """Return a step of the policy's lane. A step that the policy lacks takes no days and requires only a verified requester."""
     fallback = LaneStep(name, 1, frozenset({StepCondition.IDENTITY_VERIFIED}))
     return next((each for each in book.regulated_lane if each.name == name), fallback)
 
@@ -161,7 +161,7 @@ def enable(ctx: Context, found: LaneRequest) -> LaneRequest:
 
 def _life(book: Book, app: App, version: AppVersion, scopes: tuple[str, ...]) -> timedelta | None:
     tiers = tiers_to_certify(book, applicant_of(app, version, scopes))
-    of = [book.categories[app.category].cells[each.tier].certificate_life for each in tiers.values()]
+    of = [book.categories[app.category].entries[each.tier].certificate_life for each in tiers.values()]
     return min(of, default=None)
 
 

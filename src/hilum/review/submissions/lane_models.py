@@ -8,7 +8,7 @@ from hilum.foundation.kernel.ids import AppId, VendorId, VersionId
 from hilum.foundation.kernel.pages import Sorts
 
 VERIFY, ENABLE = "verify", "enable"
-"""The steps of the lane in the rule book."""
+"""The steps of the lane in the policy."""
 LANE_SORTS = Sorts({"due": "due_at", "asked": "id"})
 LANE_BATCH = 50
 """Requests that one transaction looks at."""
@@ -17,7 +17,7 @@ LANE_BATCH = 50
 class LaneState(StrEnum):
     ASKED = "asked"
     VERIFIED = "verified"
-    """The requester is verified; access is enabled once none of the rule book's conditions is lacking."""
+    """The requester is verified; access is enabled once none of the policy's conditions is lacking."""
     REFUSED = "refused"
     """The requester is not who they claim to be."""
     ENABLED = "enabled"

@@ -65,7 +65,7 @@ class LaneListed(Shown):
 
 
 class LaneShown(LaneListed):
-    """``lacking``: the rule book's conditions that it still waits for."""
+    """``lacking``: the policy's conditions that it still waits for."""
 
     lacking: tuple[StepCondition, ...]
 

@@ -160,7 +160,7 @@ class Submission:
     """A version submitted for an environment. ``revision`` counts its changes.
 
     ``content``: the description of everything that was submitted, as canonical JSON, with its ``digest``; empty in a draft.
-    ``rule_book``: the version of the rule book by which it was complete.
+    ``policy_version``: the version of the policy by which it was complete.
     """
 
     id: str
@@ -177,7 +177,7 @@ class Submission:
     revision: int = 1
     content: str = ""
     digest: str = ""
-    rule_book: int = 0
+    policy_version: int = 0
     certification: str = ""
     submitted_at: datetime | None = None
     closed_at: datetime | None = None
@@ -348,14 +348,14 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a submission's checks: the inputs as canonical JSON with their digest, the rule book, and the judgement."""
+    """One run of a submission's checks: the inputs as canonical JSON with their digest, the policy, and the judgement."""
 
     submission: str
     number: int
     at: datetime
     inputs: str
     digest: str
-    rule_book: int
+    policy_version: int
     judgement: Judgement
 
 

@@ -79,7 +79,7 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "", *, despite
         "from": found.state.value,
         "to": state.value,
         "digest": after.digest,
-        "rule_book": after.rule_book,
+        "policy_version": after.policy_version,
     }
     if after.reasons:
         facts["reasons"] = list(after.reasons)

@@ -20,7 +20,15 @@ from hilum.foundation.standards.redirects import validate_web_uri
 from hilum.foundation.standards.smart.scopes import parse_scope
 from hilum.identity.people.models import StaffRole, VendorRight
 from hilum.identity.people.policy import is_member, may_as_member
-from hilum.policy.matrix.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell, Discipline, Tier
+from hilum.policy.matrix.models import (
+    NOT_DECLARED,
+    SANDBOX_TRIAL,
+    Applicant,
+    Book,
+    Discipline,
+    PolicyEntry,
+    Tier,
+)
 from hilum.policy.matrix.policy import tiers_to_certify
 from hilum.review.submissions.models import (
     AFTER,
@@ -156,7 +164,7 @@ def _repeated(found: Iterable[str]) -> bool:
 
 
 def document_faults(document: Document, kinds: Collection[str], *, now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field of a document. ``kinds``: of evidence, in the rule book."""
+    """Return the error code of each invalid field of a document. ``kinds``: of evidence, in the policy."""
     faults: dict[str, str] = {}
     if document.kind in MADE_HERE:
         faults["kind"] = "evidence_made_here"
@@ -195,7 +203,7 @@ class Entry:
     """What the records of an app say, as far as it decides whether a version can be submitted.
 
     ``unstated``: what its vendor has not stated about it. ``unproved``: contacts and domain that are not proved now. ``clients``: how
-    many clients it has in the environment. ``card_missing``: the rule book requires the card of a model, and the version has none.
+    many clients it has in the environment. ``card_missing``: the policy requires the card of a model, and the version has none.
     ``unused``: the scopes asked for that hospitals have granted the app for long and nobody used.
     """
 
@@ -208,16 +216,18 @@ class Entry:
     unused: Collection[str] = ()
 
 
-def cells_of(book: Book, applicant: Applicant) -> list[Cell]:
-    """Return the rule book's cells in which a version would be certified, one for each way to authenticate."""
-    cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
-    return [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
+def entries_of(book: Book, applicant: Applicant) -> list[PolicyEntry]:
+    """Return the policy's entries in which a version would be certified, one for each way to authenticate."""
+    policy_entries = (
+        book.categories[applicant.category].entries if applicant.category in book.categories else {}
+    )
+    return [policy_entries[each.tier] for each in tiers_to_certify(book, applicant).values()]
 
 
 def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datetime) -> dict[str, str]:
     """Return the error code of each field that is invalid or missing, without which a version is not submitted (C6).
 
-    The cells in which it would be certified say which documents and proofs it takes in production. A sandbox takes none, since evidence
+    The entries in which it would be certified say which documents and proofs it takes in production. A sandbox takes none, since evidence
     comes from there.
     """
     faults = {f"profile.{name}": "missing" for name in entry.unstated}
@@ -245,19 +255,19 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
         faults["clients"] = too_many(CLIENTS_BOUND)
     if production and entry.applicant.category == SANDBOX_TRIAL:
         faults["environment"] = "sandbox_only"
-    cells = cells_of(book, entry.applicant) if "scopes" not in faults else []
-    if "scopes" not in faults and not cells:
-        # No cell, no access: the rule book does not allow the category a tier for these scopes.
+    policy_entries = entries_of(book, entry.applicant) if "scopes" not in faults else []
+    if "scopes" not in faults and not policy_entries:
+        # No entry, no access: the policy does not allow the category a tier for these scopes.
         faults["scopes"] = "tier_not_allowed"
     if not production:
         return faults
-    proofs = {proof for cell in cells for proof in cell.proofs}
+    proofs = {proof for policy_entry in policy_entries for proof in policy_entry.proofs}
     faults |= {
         f"contacts.{each}": "domain_unproved" if each == "domain" else "contact_unproved"
         for each in sorted(proofs & set(entry.unproved))
     }
     attached = {each.kind for each in order.documents}
-    needed = {kind for cell in cells for kind in cell.evidence} - MADE_HERE
+    needed = {kind for policy_entry in policy_entries for kind in policy_entry.evidence} - MADE_HERE
     return faults | {f"documents.{kind}": "evidence_missing" for kind in sorted(needed - attached)}
 
 
@@ -424,7 +434,7 @@ def disciplines_obstacle(
     INVARIANT: a further discipline in the route, or a further finding, never turns an obstacle into none.
     """
     of = {each.discipline: each for each in disciplines}
-    # A cell that asks for no discipline is judged by nobody: then a person's decision is all there is.
+    # An entry that asks for no discipline is judged by nobody: then a person's decision is all there is.
     if any(
         discipline not in of or of[discipline].state is not DisciplineState.PASSED for discipline in route
     ):

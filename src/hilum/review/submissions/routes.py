@@ -51,7 +51,7 @@ def _about_apps(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/apps/{app}/rules", openapi_extra=READERS)
     async def view_rules(request: Request, app: Id) -> AppRulesShown:
-        """Show what the rule book in force everywhere says of an app: how each version is judged, and every rule of its category's cells."""
+        """Show what the policy in force everywhere says of an app: how each version is judged, and every rule of its category's entries."""
         return rules_shown(await run_read(kit, request, partial(service.view_rules, app_id=AppId(app))))
 
 
@@ -148,6 +148,6 @@ def _checks(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/submissions/{submission}/checks/replay", openapi_extra=READERS)
     async def replay(request: Request, submission: Id, query: Annotated[RunQuery, Query()]) -> ReplayShown:
-        """Judge a run again from what was stored, under the rule book of then, and compare."""
+        """Judge a run again from what was stored, under the policy of then, and compare."""
         verb = partial(service.replay, submission_id=submission, number=query.run)
         return replay_shown(await run_read(kit, request, verb))

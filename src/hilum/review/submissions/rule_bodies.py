@@ -1,4 +1,4 @@
-"""The API's bodies of what the rule book says of one app."""
+"""The API's bodies of what the policy says of one app."""
 
 from datetime import date
 from typing import Any
@@ -15,7 +15,7 @@ from hilum.review.submissions.rule_models import AppRules, CellRules, ScopesOf, 
 class WayShown(Shown):
     """How review judges a version for clients that authenticate in one way. ``used``: the app has such a client.
 
-    ``allowed``: the category has a cell of this tier, and it allows them. ``today``: the tier by what is enforced now, also where people set one.
+    ``allowed``: the category has an entry of this tier, and it allows them. ``today``: the tier by what is enforced now, also where people set one.
     """
 
     authentication: ClientAuthentication
@@ -50,14 +50,14 @@ class ClientRulesShown(Shown):
 
 
 class StillShown(BaseModel):
-    """A rule that is another one until the day of its cell."""
+    """A rule that is another one until the day of its entry."""
 
     path: str
     value: str
 
 
 class CellRulesShown(BaseModel):
-    """A cell with every rule, as a document of the rule book has them, also those that are left out there.
+    """An entry with every rule, as a document of the policy has them, also those that are left out there.
 
     ``waived``: the requirements that are not asked of the app for a time. ``still``: what is enforced
     instead until the day ``until``. ``versions`` are judged by it, ``clients`` act in it.
@@ -73,7 +73,7 @@ class CellRulesShown(BaseModel):
 
 
 class WorkflowRulesShown(BaseModel):
-    """A workflow. ``scopes``: what it expands into, beside launch and identity. ``tiers``: whose cells allow it."""
+    """A workflow. ``scopes``: what it expands into, beside launch and identity. ``tiers``: whose entries allow it."""
 
     name: str
     title: str
@@ -88,7 +88,7 @@ class WorkflowRulesShown(BaseModel):
 
 
 class TitlesShown(Shown):
-    """What the names mean that cells use."""
+    """What the names mean that entries use."""
 
     evidence: dict[str, str]
     scenarios: dict[str, str]
@@ -96,37 +96,37 @@ class TitlesShown(Shown):
 
 
 class AppRulesShown(BaseModel):
-    """What the rule book in force everywhere says of an app. ``rule_book`` and ``digest``: which version that is.
+    """What the policy in force everywhere says of an app. ``policy_version`` and ``digest``: which version that is.
 
-    ``cells`` is empty if the rule book does not have the app's category. ``more``: only the newest versions are listed.
+    ``entries`` is empty if the policy does not have the app's category. ``more``: only the newest versions are listed.
     """
 
     app: str
     category: str
     title: str
-    rule_book: int
+    policy_version: int
     digest: str
     versions: tuple[VersionRulesShown, ...]
     more: bool
     clients: tuple[ClientRulesShown, ...]
-    cells: tuple[CellRulesShown, ...]
+    entries: tuple[CellRulesShown, ...]
     workflows: tuple[WorkflowRulesShown, ...]
     titles: TitlesShown
 
 
 def rules_shown(found: AppRules) -> AppRulesShown:
-    """Return what the rule book says of an app as the API does."""
+    """Return what the policy says of an app as the API does."""
     category = found.book.categories.get(found.app.category)
     return AppRulesShown(
         app=found.app.id,
         category=found.app.category,
         title=category.title if category else "",
-        rule_book=found.number,
+        policy_version=found.number,
         digest=found.book.digest,
         versions=tuple(map(_version, found.versions)),
         more=found.more,
         clients=tuple(map(ClientRulesShown.model_validate, found.clients)),
-        cells=tuple(map(_cell, found.cells)),
+        entries=tuple(map(_entry, found.entries)),
         workflows=tuple(map(_workflow, found.workflows)),
         titles=TitlesShown.model_validate(found.book),
     )
@@ -145,12 +145,12 @@ def _version(found: VersionRules) -> VersionRulesShown:
     )
 
 
-def _cell(found: CellRules) -> CellRulesShown:
-    still = differences(found.today, found.cell)
+def _entry(found: CellRules) -> CellRulesShown:
+    still = differences(found.today, found.entry)
     return CellRulesShown(
         tier=found.tier,
-        rules=rules_of(found.cell),
-        waived=tuple(sorted(found.cell.waived)),
+        rules=rules_of(found.entry),
+        waived=tuple(sorted(found.entry.waived)),
         until=found.until,
         still=tuple(StillShown(path=each.path, value=each.first) for each in still),
         versions=found.versions,

@@ -1,4 +1,4 @@
-"""What the rule book says of one app: by which cell each of its versions is judged, and what that cell says."""
+"""What the policy says of one app: by which entry each of its versions is judged, and what that entry says."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from hilum.apps.registry.models import App, AppVersion, Environment
 from hilum.foundation.kernel.ids import ClientId, VersionId
-from hilum.policy.matrix.models import Book, Cell, ClientAuthentication, Tier, Workflow
+from hilum.policy.matrix.models import Book, ClientAuthentication, PolicyEntry, Tier, Workflow
 
 VERSIONS_SHOWN = 50
 """Versions of an app that are judged, the newest."""
@@ -26,7 +26,7 @@ class ScopesOf(StrEnum):
 class WayJudged:
     """How review judges a version for clients that authenticate in one way, and why. ``used``: the app has such a client.
 
-    ``allowed``: the category has a cell of this tier, which allows clients like that. ``today``: the tier by what is enforced already, if that is
+    ``allowed``: the category has an entry of this tier, which allows clients like that. ``today``: the tier by what is enforced already, if that is
     another one (C209), or by what two people allowed the app.
     """
 
@@ -62,14 +62,14 @@ class ClientRules:
 
 @dataclass(frozen=True, slots=True)
 class CellRules:
-    """A cell of the app's category as review asks for it, and as it is enforced ``today``.
+    """An entry of the app's category as review asks for it, and as it is enforced ``today``.
 
     They differ until the day ``until`` if what is tighter in it is observed before that. ``versions`` are judged by it, ``clients`` act in it.
     """
 
     tier: Tier
-    cell: Cell
-    today: Cell
+    entry: PolicyEntry
+    today: PolicyEntry
     until: date | None
     versions: tuple[VersionId, ...]
     clients: tuple[ClientId, ...]
@@ -77,7 +77,7 @@ class CellRules:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRules:
-    """A workflow with what it expands into. ``tiers``: whose cells allow it. ``declared``: by which of the versions that are judged."""
+    """A workflow with what it expands into. ``tiers``: whose entries allow it. ``declared``: by which of the versions that are judged."""
 
     workflow: Workflow
     tiers: tuple[Tier, ...]
@@ -86,7 +86,7 @@ class WorkflowRules:
 
 @dataclass(frozen=True, slots=True)
 class AppRules:
-    """All that the rule book in force everywhere says of an app. ``cells`` is empty if the book does not have its category.
+    """All that the policy in force everywhere says of an app. ``entries`` is empty if the policy does not have its category.
 
     ``more``: there are older versions, which are not judged here. Of more than CLIENTS_BOUND clients the rest are left out.
     """
@@ -97,5 +97,5 @@ class AppRules:
     versions: tuple[VersionRules, ...]
     more: bool
     clients: tuple[ClientRules, ...]
-    cells: tuple[CellRules, ...]
+    entries: tuple[CellRules, ...]
     workflows: tuple[WorkflowRules, ...]

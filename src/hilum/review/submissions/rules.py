@@ -1,4 +1,4 @@
-"""What the rule book says of one app, read from the book by which it is judged, for its vendor's members and the staff (C181).
+"""What the policy says of one app, read from the policy by which it is judged, for its vendor's members and the staff (C181).
 
 Of the version that is in force everywhere: at which hospitals another one is tried is the platform's to say.
 """
@@ -20,7 +20,7 @@ from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
 from hilum.foundation.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import ANY, TIERS, Book, ClientAuthentication, Tier
-from hilum.policy.matrix.policy import admit, assess, cell_of, excess_scopes, tiers_to_certify
+from hilum.policy.matrix.policy import admit, assess, entry_of, excess_scopes, tiers_to_certify
 from hilum.review.submissions import policy, queue_store
 from hilum.review.submissions.models import CLIENTS_BOUND, BrowseQuery, Submission
 from hilum.review.submissions.rule_models import (
@@ -39,9 +39,9 @@ _EVERYWHERE = TenantId("")
 
 
 def view_rules(ctx: Context, app_id: AppId) -> AppRules:
-    """Return what the rule book says of an app: how each version is judged, and each cell of its category. Raises NotFound.
+    """Return what the policy says of an app: how each version is judged, and each entry of its category. Raises NotFound.
 
-    INVARIANT: it is read from the books that judge: by the one, submissions are checked; by the other, clients act.
+    INVARIANT: it is read from the policies that judge: by the one, submissions are checked; by the other, clients act.
     """
     app = registry.view_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
@@ -61,7 +61,7 @@ def view_rules(ctx: Context, app_id: AppId) -> AppRules:
         versions,
         len(found) == VERSIONS_SHOWN,
         acting,
-        tuple(_cells(app, asked, today, versions, acting, on=ctx.now.date())),
+        tuple(_entries(app, asked, today, versions, acting, on=ctx.now.date())),
         tuple(_workflows(app, asked, versions)),
     )
 
@@ -108,8 +108,8 @@ def _version(app: App, version: AppVersion, basis: _Basis, asked: Book, today: B
     for way in ClientAuthentication:
         one = replace(applicant, authentication=way)
         judged = certified.get(way) or assess(asked, one)
-        cell = cell_of(asked, app.category, judged.tier)
-        allowed = cell is not None and way in cell.client_authentication
+        entry = entry_of(asked, app.category, judged.tier)
+        allowed = entry is not None and way in entry.client_authentication
         # As if review certified all of it: this is about what is enforced, not about what it has.
         enforced = admit(today, replace(one, certified_tier=Tier.HIGH)).assessment
         ways.append(WayJudged(way, judged.tier, str(judged), way in basis.ways, allowed, enforced.tier))
@@ -123,7 +123,7 @@ def _client(ctx: Context, facts: ClientFacts, today: Book) -> ClientRules:
     return ClientRules(facts.id, facts.version, facts.environment, AUTHENTICATION[facts.type], tier)
 
 
-def _cells(
+def _entries(
     app: App,
     asked: Book,
     today: Book,
@@ -133,16 +133,16 @@ def _cells(
     on: date,
 ) -> Iterator[CellRules]:
     for tier in TIERS:
-        cell = cell_of(asked, app.category, tier)
-        if cell is None:
+        entry = entry_of(asked, app.category, tier)
+        if entry is None:
             continue
         # Of ways that no client of it uses it is not judged, unless it has no client yet.
         judged = (each for each in versions if tier in _tiers_of(each))
         yield CellRules(
             tier,
-            cell,
-            cell_of(today, app.category, tier) or cell,
-            cell.observe.until if cell.observe and cell.observe.until > on else None,
+            entry,
+            entry_of(today, app.category, tier) or entry,
+            entry.observe.until if entry.observe and entry.observe.until > on else None,
             tuple(each.version.id for each in judged),
             tuple(each.id for each in acting if each.tier is tier),
         )
@@ -154,11 +154,11 @@ def _tiers_of(version: VersionRules) -> set[Tier]:
 
 
 def _workflows(app: App, book: Book, versions: Sequence[VersionRules]) -> Iterator[WorkflowRules]:
-    """Yield the workflows that a cell of the category allows, or a version declares."""
+    """Yield the workflows that an entry of the category allows, or a version declares."""
     category = book.categories.get(app.category)
-    cells = {} if category is None else category.cells
+    entries = {} if category is None else category.entries
     for name, workflow in sorted(book.workflows.items()):
-        tiers = tuple(tier for tier in TIERS if tier in cells and {name, ANY} & cells[tier].workflows)
+        tiers = tuple(tier for tier in TIERS if tier in entries and {name, ANY} & entries[tier].workflows)
         declared = tuple(each.version.id for each in versions if name in each.version.workflows)
         if tiers or declared:
             yield WorkflowRules(workflow, tiers, declared)

@@ -233,7 +233,7 @@ def _submit(ctx: Context, found: Submission, app: App, version: AppVersion) -> S
         found,
         content=text,
         digest=policy.digest_of(text),
-        rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+        policy_version=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
         submitted_at=ctx.now,
     )
     moves.move(ctx, whole, Act.SUBMIT)

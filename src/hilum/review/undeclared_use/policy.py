@@ -61,7 +61,7 @@ def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Exc
 def volume_excesses(book: Book, applicant: Applicant, volumes: Iterable[Volume]) -> tuple[Excess, ...]:
     """Return the backend services that did more in a day at one hospital than they declare (C21).
 
-    A book has no rule about volume, so this raises no tier; it only asks for a reviewer.
+    A policy has no rule about volume, so this raises no tier; it only asks for a reviewer.
     """
     found = []
     for each in volumes:
@@ -157,7 +157,7 @@ def _mildest(book: Book, applicant: Applicant, names: Sequence[str]) -> Assessme
 
 
 def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...]:
-    """Return the scopes of some workflows together. A workflow that the book lacks has no scopes."""
+    """Return the scopes of some workflows together. A workflow that the policy lacks has no scopes."""
     found: list[Scope] = []
     for name in workflows:
         workflow = book.workflows.get(name)

@@ -36,7 +36,7 @@ Reached = Callable[[str, date, Sequence[tuple[datetime, datetime]] | None], Sequ
 
 
 def book_for(ctx: Context) -> Book:
-    """Return the book that judges use: the one in force everywhere, with rules that are only observed so far."""
+    """Return the policy that judges use: the one in force everywhere, with rules that are only observed so far."""
     return as_enforced(policies.current(ctx).everywhere, ctx.now)
 
 

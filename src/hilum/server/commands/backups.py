@@ -113,7 +113,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         f"Ended: every token, launch and code issued before now, {counted(done.sessions, 'session')}, {counted(done.api_tokens, 'API token')}, "
         f"{done.links} links. Everybody must sign in again."
     )
-    for line in rule_book_lines(done):
+    for line in policy_lines(done):
         click.echo(line)
     click.echo("The backup cannot show these. Check each before serving:")
     for each in done.cannot_be_known:
@@ -125,24 +125,24 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     click.echo("Next: hilum doctor, hilum audit verify, then hilum serve.")
 
 
-def rule_book_lines(done: "Restored") -> list[str]:
-    """Format for a person which rule book is in force again, and what shows that a later one was lost."""
-    book, checkpoint = done.rule_book, done.manifest.checkpoint
+def policy_lines(done: "Restored") -> list[str]:
+    """Format for a person which policy is in force again, and what shows that a later one was lost."""
+    book, checkpoint = done.policy_version, done.manifest.checkpoint
     lines = [
-        f"The rule book in force is version {book.everywhere} (digest {book.digest or 'none'}); the last application is number {book.last} "
+        f"The policy in force is version {book.everywhere} (digest {book.digest or 'none'}); the last application is number {book.last} "
         f"(digest {book.head or 'none'})."
         if book.last
-        else "The backup has no rule book: the first start adopts the shipped one.",
+        else "The backup has no policy: the first start adopts the shipped one.",
         f"The backup's newest checkpoint is {checkpoint}, the audit anchor's {done.anchored or 'unknown'}.",
     ]
     if done.replaced_application > book.last:
         lines.append(
-            f"WARNING: the database that was replaced had application {done.replaced_application} of a rule book. What is in force now may allow more: "
+            f"WARNING: the database that was replaced had application {done.replaced_application} of a policy. What is in force now may allow more: "
             "apply that version again before apps are used."
         )
     elif done.anchored > checkpoint:
         lines.append(
-            f"WARNING: {done.anchored - checkpoint} checkpoints were made after the backup. A rule book that was put in force then is not in force now."
+            f"WARNING: {done.anchored - checkpoint} checkpoints were made after the backup. A policy that was put in force then is not in force now."
         )
     return [*lines, *(f"WARNING: {fault}" for fault in book.faults)]
 

@@ -69,7 +69,7 @@ def platform_findings(
         _embedded(ctx, live),
         *_notices(ctx, found),
         *_record(ctx, reader, live),
-        _rule_book(ctx),
+        _policy(ctx),
         _anchor(ctx, anchored, ends),
     ]
 
@@ -164,18 +164,18 @@ def _embedded(ctx: Context, live: list[Node]) -> Finding:
     return Finding("embedded FHIR servers", ok=False, next=advice)
 
 
-def _rule_book(ctx: Context) -> Finding:
-    """Check the rule book: versions and applications against signatures and the audit trail. What is only unsound today is no fault."""
+def _policy(ctx: Context) -> Finding:
+    """Check the policy: versions and applications against signatures and the audit trail. What is only unsound today is no fault."""
     verified = policies.verify(ctx)
     if verified.faults:
-        return Finding("rule book", ok=False, next=" ".join(dict.fromkeys(verified.faults)))
+        return Finding("policy", ok=False, next=" ".join(dict.fromkeys(verified.faults)))
     # Before the first start there is none.
     seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
-    return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
+    return Finding("policy", ok=True, next="; ".join((seen, *verified.warnings)))
 
 
 def _anchor(ctx: Context, anchored: Sequence[AnchoredHead], ends: Sequence[Anchored]) -> Finding:
-    """Compare the last checkpoints and the rule book with what was anchored outside the database."""
+    """Compare the last checkpoints and the policy with what was anchored outside the database."""
     faults = [*audit.anchor_faults(ctx, ends), *anchoring.faults(ctx, anchored)]
     advice = " ".join((*faults[:LISTED_BOUND], ANCHOR_ADVICE)) if faults else ""
     return Finding("anchor", ok=not faults, next=advice)

@@ -16,7 +16,7 @@ from hilum.surfaces.cli.resources import json_option, show_one
 KEPT = {
     Purpose.ID_TOKEN: f"The previous key stays in the key set for {KEY_OVERLAP.total_seconds() / 3600:.0f} hours.",
     Purpose.CHECKPOINT: "The public half of the previous key is kept, to verify the checkpoints that it signed.",
-    Purpose.POLICY: "The public half of the previous key is kept, to verify the rule books that it signed.",
+    Purpose.POLICY: "The public half of the previous key is kept, to verify the policies that it signed.",
     Purpose.CERTIFICATE: "The previous key stays in the published set for ever, to verify the certificates that it signed.",
     Purpose.EVIDENCE: "The public half of the previous key is kept, to verify the certification runs that it signed.",
 }
@@ -40,7 +40,7 @@ def keys() -> None:
 def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
-    id_token is the key of one tenant, checkpoint that of the audit record, policy that of the rule book,
+    id_token is the key of one tenant, checkpoint that of the audit record, policy that of the policy,
     certificate that of certificates, evidence that of certification runs. The platform may serve meanwhile: every node signs with
     the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 

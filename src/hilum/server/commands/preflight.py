@@ -56,7 +56,7 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     # Read after the write: of two nodes that start on an empty
     # database with different keys, one finds the other's value.
     uow.read_now(_require_key, actor=actor, trace=trace)
-    _adopt_rule_book(uow, actor, trace)
+    _adopt_policy(uow, actor, trace)
     _report_anchor(uow, found, actor, trace)
     me = node_of(found, uow.ids)
     uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
@@ -64,19 +64,19 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
         _require_alone(uow.db, me, embedded)
 
 
-def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
-    """Put the shipped rule book in force, unless one is, or another node does so at this moment."""
+def _adopt_policy(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
+    """Put the shipped policy in force, unless one is, or another node does so at this moment."""
     try:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
     except Conflict:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
-    # The node starts nevertheless: it refuses what the book decides, and only over its API can the book be fixed.
+    # The node starts nevertheless: it refuses what the policy decides, and only over its API can the policy be fixed.
     for fault in uow.read_now(policies.verify, actor=actor, trace=trace).faults:
         _log.error("policies.book.faulty", fault=fault)
 
 
 def _report_anchor(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
-    """Log where the rule book differs from what this node's anchor has of it."""
+    """Log where the policy differs from what this node's anchor has of it."""
     heads = anchoring.read(found)
     for fault in uow.read_now(lambda ctx: anchoring.faults(ctx, heads), actor=actor, trace=trace)[
         :LISTED_BOUND
@@ -136,7 +136,7 @@ def key_fault(ctx: Context) -> str:
     # may hold values from before the check value existed.
     rings = [
         (Purpose.CHECKPOINT, "", "the audit"),
-        (Purpose.POLICY, "", "the rule book"),
+        (Purpose.POLICY, "", "the policy"),
         (Purpose.CERTIFICATE, "", "certificates"),
         (Purpose.EVIDENCE, "", "certification runs"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),

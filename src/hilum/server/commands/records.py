@@ -57,7 +57,7 @@ def audit() -> None:
 def audit_verify(copy: Path | None, *, json_: bool) -> None:
     r"""Read every chain, checkpoint and anchor; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
 
-    Versions and applications of the rule book are verified too, and compared with their records and the anchor.
+    Versions and applications of the policy are verified too, and compared with their records and the anchor.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:
         verdict = service.verify(ctx, reader, anchors)
-        # Each application of a rule book is in the record with its digest, so what is missing there is found here.
+        # Each application of a policy is in the record with its digest, so what is missing there is found here.
         signed = (*policies.verify(ctx).faults, *anchoring.faults(ctx, heads))
         verdict = replace(verdict, faults=(*verdict.faults, *signed))
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}

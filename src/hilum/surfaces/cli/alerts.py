@@ -1,4 +1,4 @@
-"""``hilum alert``: that calls of apps exceed a limit of the rule book."""
+"""``hilum alert``: that calls of apps exceed a limit of the policy."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _HITS = {"refused": ("refused",), "failed": ("mistaken", "throttled", "failed"),
 
 @click.group()
 def alert() -> None:
-    r"""See whether calls of apps are refused, fail or are slow beyond the limits of the rule book.
+    r"""See whether calls of apps are refused, fail or are slow beyond the limits of the policy.
 
     \b
     Example:

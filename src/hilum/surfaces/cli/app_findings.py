@@ -98,7 +98,7 @@ def finding_escalation(app: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def finding_service(app_id: str, *, json_: bool) -> None:
-    r"""Show whether a certified app meets the rule book's criteria for its service, over four weeks.
+    r"""Show whether a certified app meets the policy's criteria for its service, over four weeks.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``hilum app rules``: what the rule book says of an app."""
+"""``hilum app rules``: what the policy says of an app."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,13 +23,15 @@ _TITLED = ("evidence", "scenarios", "placements")
 
 @click.command("rules")
 @app_argument
-@click.option("--tier", type=click.Choice([each.value for each in TIERS]), help="Only the cell of this tier.")
+@click.option(
+    "--tier", type=click.Choice([each.value for each in TIERS]), help="Only the entry of this tier."
+)
 @json_option
 def app_rules(app_id: str, *, tier: str | None, json_: bool) -> None:
-    r"""Show what the rule book says of an app: how each version is judged and why, and everything that its cells say.
+    r"""Show what the policy says of an app: how each version is judged and why, and everything that its entries say.
 
-    A cell is what its category says of one tier: what a version must show and prove, how clients authenticate, quotas, lives, clocks and
-    thresholds. Each workflow is shown with the scopes that it expands into. Without --tier the cells are those by which a version is judged or in
+    An entry is what its category says of one tier: what a version must show and prove, how clients authenticate, quotas, lives, clocks and
+    thresholds. Each workflow is shown with the scopes that it expands into. Without --tier the entries are those by which a version is judged or in
     which a client acts; if there are none yet, all of the category.
 
     \b
@@ -42,22 +44,24 @@ def app_rules(app_id: str, *, tier: str | None, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    head = f"{found['title'] or found['category']}, by version {found['rule_book']} of the rule book"
+    head = f"{found['title'] or found['category']}, by version {found['policy_version']} of the policy"
     click.echo(plain(head))
-    if not found["cells"]:
-        click.echo("The rule book does not have this category, so nothing of the app is certified.")
+    if not found["entries"]:
+        click.echo("The policy does not have this category, so nothing of the app is certified.")
     labels = {each["version"]: each["label"] for each in found["versions"]}
     for line in (*_versions(found), *_clients(found, labels)):
         click.echo(plain(line))
-    chosen = [each for each in found["cells"] if each["tier"] == tier] if tier else _judging(found["cells"])
-    for line in (line for each in chosen for line in _cell(each, found["titles"], labels)):
+    chosen = (
+        [each for each in found["entries"] if each["tier"] == tier] if tier else _judging(found["entries"])
+    )
+    for line in (line for each in chosen for line in _entry(each, found["titles"], labels)):
         click.echo(plain(line))
     for line in (line for each in found["workflows"] for line in _workflow(each, labels)):
         click.echo(plain(line))
 
 
-def _judging(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [each for each in cells if each["versions"] or each["clients"]] or cells
+def _judging(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in entries if each["versions"] or each["clients"]] or entries
 
 
 def _versions(found: Mapping[str, Any]) -> Iterator[str]:
@@ -84,19 +88,19 @@ def _clients(found: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[st
         yield f"client {each['id']} ({of}) {acts}"
 
 
-def _cell(cell: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    judged = ", ".join(labels.get(each, each) for each in cell["versions"])
+def _entry(entry: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
+    judged = ", ".join(labels.get(each, each) for each in entry["versions"])
     yield ""
-    yield f"cell {cell['tier']}{f', by which version {judged} is judged' if judged else ''}"
-    for path, text in flat(cell["rules"]):
+    yield f"entry {entry['tier']}{f', by which version {judged} is judged' if judged else ''}"
+    for path, text in flat(entry["rules"]):
         yield f"  {path:32} {text or '-'}"
         if path in _TITLED:
-            named = cell["rules"][path]
+            named = entry["rules"][path]
             yield from (f"    {name:30} {titles[path][name]}" for name in named if name in titles[path])
-    for name in cell["waived"]:
+    for name in entry["waived"]:
         yield f"  {name:32} is waived for this app"
-    for each in cell["still"]:
-        yield f"  {each['path']:32} {each['value'] or '-'} until {cell['until']}"
+    for each in entry["still"]:
+        yield f"  {each['path']:32} {each['value'] or '-'} until {entry['until']}"
 
 
 def _workflow(found: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:

@@ -132,7 +132,7 @@ def _certification(found: dict[str, Any], version: str) -> str:
 @click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
 @click.option("--description", required=True, help="What it is, in a sentence.")
 @click.option("--purpose", required=True, help="What it is for.")
-@click.option("--category", required=True, help="Its category in the rule book: scheduling, order_entry ...")
+@click.option("--category", required=True, help="Its category in the policy: scheduling, order_entry ...")
 @json_option
 def app_add(name: str, *, vendor: str, description: str, purpose: str, category: str, json_: bool) -> None:
     r"""Add an app.
@@ -183,10 +183,10 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
 @app_argument
 @click.argument("label")
 @click.option(
-    "--workflow", multiple=True, help="A workflow of the rule book that it is made for; may be repeated."
+    "--workflow", multiple=True, help="A workflow of the policy that it is made for; may be repeated."
 )
 @click.option(
-    "--placement", multiple=True, help="A placement of the rule book where it is opened; may be repeated."
+    "--placement", multiple=True, help="A placement of the policy where it is opened; may be repeated."
 )
 @click.option("--optional-scope", multiple=True, help="A scope that it can do without; may be repeated.")
 @click.option("--no-optional-scope", is_flag=True, help="It needs all of its scopes.")
@@ -496,7 +496,7 @@ def app_quota(
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_category(app_id: str, category: str, reason: str, *, json_: bool) -> None:
-    r"""Move an app to another category of the rule book.
+    r"""Move an app to another category of the policy.
 
     Scopes that the new category does not allow stop at once. Scopes that only the new one allows are withheld until a reviewer certifies them; this command lists them.
 

@@ -141,7 +141,7 @@ def _claims_shown(claims: dict[str, Any]) -> dict[str, Any]:
     }
     version = claims.get("version")
     label = version.get("label", "") if isinstance(version, dict) else ""
-    rest = {name: claims.get(name) for name in ("environment", "tier", "scopes", "rule_book", "iss")}
+    rest = {name: claims.get(name) for name in ("environment", "tier", "scopes", "policy_version", "iss")}
     return named | {"version": label} | rest
 
 

@@ -90,7 +90,7 @@ def show_(defect_id: str, *, json_: bool) -> None:
 @click.option(
     "--scenario",
     default="",
-    help="It is reproducible: by this scenario of the rule book, or one that you propose.",
+    help="It is reproducible: by this scenario of the policy, or one that you propose.",
 )
 @click.option("--gap", default="", help="It is not reproducible: what the sandbox lacks.")
 @json_option

@@ -1,4 +1,4 @@
-"""``hilum policy dry-run``: what a version of the rule book would change, before it is put in force."""
+"""``hilum policy dry-run``: what a version of the policy would change, before it is put in force."""
 
 import sys
 import time
@@ -62,7 +62,7 @@ SHOWN = 20
 @click.option("--app", "app", type=APP, default="", help="Rows of this app only.")
 @json_option
 def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> None:
-    r"""List what a version of the rule book would change, without putting it in force.
+    r"""List what a version of the policy would change, without putting it in force.
 
     The decisions of the last 90 days are judged under it: which would turn out differently, at which hospital, for which app; and which
     apps, certifications and agreements it would alter. It lists what would lapse: what is older than a shorter life allows, what is newly asked
@@ -179,10 +179,10 @@ def _rows(run: Mapping[str, Any], kind: Kind, tenant: str, app: str) -> list[dic
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _cell(value) for name, value in row.items()}
+    return {name: _entry(value) for name, value in row.items()}
 
 
-def _cell(value: Any) -> Any:
+def _entry(value: Any) -> Any:
     """Return a list as one text: of words, of limits that differ, or of what would be refused by reason."""
     if not isinstance(value, list):
         return value
@@ -201,7 +201,7 @@ def _cell(value: Any) -> Any:
 @click.option("--app", "app", type=APP, default="", help="Rows of this app only.")
 @json_option
 def observed(*, tenant: str, app: str, json_: bool) -> None:
-    r"""List what the rule book in force only observes, and what it would have refused, by app, hospital and reason.
+    r"""List what the policy in force only observes, and what it would have refused, by app, hospital and reason.
 
     Nothing of it is refused before its day. It is counted once a day, over the last 90 days.
 
@@ -227,7 +227,7 @@ def observed(*, tenant: str, app: str, json_: bool) -> None:
 @app_argument
 @json_option
 def app_observed(app_id: str, *, json_: bool) -> None:
-    r"""List what the rule book will refuse to an app of your own vendor and refuses nothing of yet, by hospital.
+    r"""List what the policy will refuse to an app of your own vendor and refuses nothing of yet, by hospital.
 
     From which day on, and what it would have refused already; it is counted once a day.
 
@@ -249,7 +249,7 @@ def app_observed(app_id: str, *, json_: bool) -> None:
 @click.command("dry-runs")
 @json_option
 def dry_runs(*, json_: bool) -> None:
-    r"""List dry runs of the rule book, newest first.
+    r"""List dry runs of the policy, newest first.
 
     \b
     Example:

@@ -35,10 +35,10 @@ def evidence() -> None:
 @click.option(
     "--scenario", "scenarios", multiple=True, help="A scenario beyond those required; may be repeated."
 )
-@click.option("--all", "every", is_flag=True, help="Run every scenario of the rule book.")
+@click.option("--all", "every", is_flag=True, help="Run every scenario of the policy.")
 @json_option
 def open_run(client: str, *, tenant: str, scenarios: tuple[str, ...], every: bool, json_: bool) -> None:
-    r"""Open a run of a sandbox client's version, and list its scenarios: those that the rule book requires, and those you choose.
+    r"""Open a run of a sandbox client's version, and list its scenarios: those that the policy requires, and those you choose.
 
     From now on, each launch of the client at the hospital belongs to the run, until it is finished, abandoned or four hours old.
 

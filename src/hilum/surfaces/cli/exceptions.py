@@ -1,4 +1,4 @@
-"""``hilum policy except``: what the rule book says otherwise of one app, and its end."""
+"""``hilum policy except``: what the policy says otherwise of one app, and its end."""
 
 from datetime import datetime
 
@@ -32,7 +32,7 @@ COLUMNS = (
 @click.option("--app", "app", type=APP, default="", help="The app of which a requirement is waived.")
 @click.option("--version", "version", default="", help="The version that everything else is about.")
 @click.option("--tenant", type=TENANT, default="", help="Only at this hospital; by default, everywhere.")
-@click.option("--tier", type=TIERS, help="The tier that counts, or that of the cell with the requirement.")
+@click.option("--tier", type=TIERS, help="The tier that counts, or that of the entry with the requirement.")
 @click.option("--requirement", default="", help="What is waived, such as evidence.security_test.")
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @click.option("--control", default="", help="What is done instead until then, such as who checks what.")
@@ -53,7 +53,7 @@ def ask(
     until: datetime | None,
     json_: bool,
 ) -> None:
-    r"""Make an exception to the rule book for one app.
+    r"""Make an exception to the policy for one app.
 
     A reviewer raises a version's tier at once, since that only removes access. Everything else takes a second person, a compensating
     control and an end: a lower tier or a waived requirement two platform administrators, and an AI that writes alone two administrators of

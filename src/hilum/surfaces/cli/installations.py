@@ -324,7 +324,7 @@ def newer(installation_id: str, tenant: str, *, json_: bool) -> None:
         for each in work["scopes"]:
             click.echo(f"  {'writes  ' if each['writes'] else ''}{each['words']}  [{each['scope']}]")
     if found["withheld"]:
-        click.echo(f"\nCertified, but not allowed by the rule book here: {' '.join(found['withheld'])}")
+        click.echo(f"\nCertified, but not allowed by the policy here: {' '.join(found['withheld'])}")
     if found["revives"]:
         click.echo("\nPart of it was taken away here before; accepting it ends what was issued until now.")
     click.echo(f"\nhilum installation accept {id_} --digest {found['digest']}")

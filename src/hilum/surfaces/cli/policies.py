@@ -1,4 +1,4 @@
-"""``hilum policy``: the rule book. Files are checked and compared on this machine; everything else goes over the API."""
+"""``hilum policy``: the policy. Files are checked and compared on this machine; everything else goes over the API."""
 
 import tomllib
 from pathlib import Path
@@ -30,7 +30,7 @@ tenants_option = click.option("--tenant", "tenants", type=TENANT, multiple=True,
 
 @click.group()
 def policy() -> None:
-    r"""Read and change the rule book: what each category of app may do at each risk tier.
+    r"""Read and change the policy: what each category of app may do at each risk tier.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
     """
     current = api.call("GET", "/policies")
     if current["fault"]:
-        click.secho(f"Nothing is decided by the rule book: {current['fault']}", fg="red", err=True)
+        click.secho(f"Nothing is decided by the policy: {current['fault']}", fg="red", err=True)
     found = api.call("GET", f"/policies/versions/{_number(version or str(current['everywhere']))}")
     if document:
         as_json({MADE_FROM: {"version": found["number"], "after": current["last"]}} | found["document"])
@@ -93,22 +93,22 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
         text = f"version {each['version']} observes {what} until {each['until']}, and refuses nothing by it; what it would refuse:"
         click.secho(f"{text} hilum policy observed", fg="yellow")
     click.echo()
-    show(_cells(found["document"]), ("category", "tier", "open", "clients", "access", "quota"), json_=False)
+    show(_entries(found["document"]), ("category", "tier", "open", "clients", "access", "quota"), json_=False)
 
 
-def _cells(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the cells of a rendered document as rows."""
+def _entries(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a rendered document as rows."""
     return [
         {
             "category": name,
             "tier": tier,
             "open": "yes" if category["open"] else "no",
-            "clients": " ".join(cell["client_authentication"]),
-            "access": cell["lifetimes"]["access_token"],
-            "quota": f"{cell['quota']['rate_per_s']:g}/s, {cell['quota']['burst']}",
+            "clients": " ".join(entry["client_authentication"]),
+            "access": entry["lifetimes"]["access_token"],
+            "quota": f"{entry['quota']['rate_per_s']:g}/s, {entry['quota']['burst']}",
         }
         for name, category in document["categories"].items()
-        for tier, cell in category["cells"].items()
+        for tier, entry in category["entries"].items()
     ]
 
 
@@ -116,7 +116,7 @@ def _cells(document: dict[str, Any]) -> list[dict[str, Any]]:
 @click.option("--applied", is_flag=True, help="List when which version was put in force where.")
 @json_option
 def list_versions(*, applied: bool, json_: bool) -> None:
-    r"""List the versions of the rule book, newest first.
+    r"""List the versions of the policy, newest first.
 
     \b
     Examples:
@@ -136,7 +136,7 @@ def list_versions(*, applied: bool, json_: bool) -> None:
 @click.option(
     "--tenant",
     type=TENANT,
-    help="At this hospital; by default, where the rule book that is in force everywhere applies.",
+    help="At this hospital; by default, where the policy that is in force everywhere applies.",
 )
 @json_option
 def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
@@ -170,7 +170,7 @@ def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def validate(file: Path, *, json_: bool) -> None:
-    r"""Check a rule book in a file, without the network. Exits 1 and lists everything that is wrong, if anything is.
+    r"""Check a policy in a file, without the network. Exits 1 and lists everything that is wrong, if anything is.
 
     \b
     Example:
@@ -194,7 +194,7 @@ def validate(file: Path, *, json_: bool) -> None:
 @click.option("--check", is_flag=True, help="Exit 1 if AFTER allows anything that BEFORE does not.")
 @json_option
 def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
-    r"""List what differs between two rule books, and what the second allows that the first does not.
+    r"""List what differs between two policies, and what the second allows that the first does not.
 
     Each is a file, the number of a version, or "shipped". Two files are compared without the network.
 
@@ -242,7 +242,7 @@ def publish(
     emergency: bool,
     json_: bool,
 ) -> None:
-    r"""Add a rule book as a version, and put it in force.
+    r"""Add a policy as a version, and put it in force.
 
     What allows something new waits for a second person, and is in force at some hospitals before it is everywhere. It is refused if
     anything was applied since the document was made (made_from in the file, as `hilum policy show --document` prints it).
@@ -346,7 +346,7 @@ def rollback(*, tenants: tuple[str, ...], reason: str, emergency: bool, json_: b
 )
 @click.option("--workflow", multiple=True, help="A workflow that it is made for; may be repeated.")
 @click.option("--placement", multiple=True, help="A placement where it is opened; may be repeated.")
-@click.option("--tenant", type=TENANT, default="", help="Use the rule book in force at this hospital.")
+@click.option("--tenant", type=TENANT, default="", help="Use the policy in force at this hospital.")
 @json_option
 def assess(
     *,
@@ -452,7 +452,7 @@ def _made_from(file: Path, base: str, after: int | None) -> tuple[int, int]:
 
 
 def _book(named: str) -> Book:
-    """Return a rule book by file, number or "shipped". Exits 1 if it is not valid."""
+    """Return a policy by file, number or "shipped". Exits 1 if it is not valid."""
     if named == SHIPPED:
         return shipped_book()
     file = Path(named)

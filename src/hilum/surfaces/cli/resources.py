@@ -185,7 +185,7 @@ def _with_name(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def show_approval(found: dict[str, Any], *, json_: bool) -> None:
-    """Print an approval; what a rule book newly allows, each on a line of its own and whole, since that is what is agreed to."""
+    """Print an approval; what a policy newly allows, each on a line of its own and whole, since that is what is agreed to."""
     if json_:
         as_json(found)
         return

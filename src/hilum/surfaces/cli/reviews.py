@@ -66,7 +66,7 @@ for command in (*review_disciplines.COMMANDS, *review_clocks.COMMANDS, *review_l
     type=(str, str, str, str),
     multiple=True,
     metavar="KIND URL SHA256 DAY",
-    help="A document that the rule book requires.",
+    help="A document that the policy requires.",
 )
 @click.option(
     "--expires",
@@ -100,7 +100,7 @@ def review_submit(
     draft: bool,
     json_: bool,
 ) -> None:
-    r"""Submit a version for an environment: its scopes with a reason each, and the documents that the rule book requires.
+    r"""Submit a version for an environment: its scopes with a reason each, and the documents that the policy requires.
 
     Replaces an open draft of the same version. Everything else in the submission comes from the app's records.
 
@@ -336,7 +336,7 @@ def show_submission(found: dict[str, Any], *, json_: bool) -> None:
     found.pop("content")
     if found["state"] == State.DRAFT:
         # Both are of what was submitted.
-        found = {name: value for name, value in found.items() if name not in {"rule_book", "digest"}}
+        found = {name: value for name, value in found.items() if name not in {"policy_version", "digest"}}
     show_one(found, json_=False)
     if missing:
         click.secho("missing before it can be submitted:", bold=True)

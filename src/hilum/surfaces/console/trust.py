@@ -1,6 +1,6 @@
 """The public pages about review: by which rules apps are certified, and whether a certificate is valid. Anybody may look; nothing is stored.
 
-The rule book is read once a minute at most, however many ask; a certificate is verified by the keys and lists that this worker publishes.
+The policy is read once a minute at most, however many ask; a certificate is verified by the keys and lists that this worker publishes.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.web import forms
 from hilum.foundation.web.kit import Kit, trace_of
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import ANY, TIERS, Book, Cell, Tier, TierRule
+from hilum.policy.matrix.models import ANY, TIERS, Book, PolicyEntry, Tier, TierRule
 from hilum.review.certificates import policy as certificates
 from hilum.review.certificates.live import Published
 from hilum.review.defects import service as defects
@@ -54,7 +54,7 @@ class Trust:
         ]
 
     async def method(self, request: Request) -> Response:
-        """Show how apps are certified, by the rule book in force."""
+        """Show how apps are certified, by the policy in force."""
         facts = await self._current(request)
         answer = self._kit.pages.render(request, "console/trust/method.html", check=CHECK, **facts)
         tag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
@@ -189,7 +189,7 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
 
 
 def method_of(book: Book) -> dict[str, Any]:
-    """Return what a rule book says of review, in words: tiers, and for each category and tier what is asked for and within which time."""
+    """Return what a policy says of review, in words: tiers, and for each category and tier what is asked for and within which time."""
     return {
         "title": book.title,
         "digest": book.digest,
@@ -200,8 +200,8 @@ def method_of(book: Book) -> dict[str, Any]:
         "categories": [
             {
                 "title": category.title,
-                "cells": [
-                    _cell(book, tier, category.cells[tier]) for tier in TIERS if tier in category.cells
+                "entries": [
+                    _entry(book, tier, category.entries[tier]) for tier in TIERS if tier in category.entries
                 ],
             }
             for category in sorted(book.categories.values(), key=lambda each: each.title)
@@ -224,20 +224,20 @@ def _rule(rule: TierRule) -> str:
     return rule.because.format_map(words)
 
 
-def _proofs(cell: Cell) -> list[str]:
+def _proofs(entry: PolicyEntry) -> list[str]:
     """Return what a vendor must have proved, as sentences."""
-    kinds = sorted(cell.proofs - {"domain"})
+    kinds = sorted(entry.proofs - {"domain"})
     found = [f"Contacts proved by mail: {', '.join(kinds)}"] if kinds else []
-    return [*found, "A domain proved to be the vendor's"] if "domain" in cell.proofs else found
+    return [*found, "A domain proved to be the vendor's"] if "domain" in entry.proofs else found
 
 
-def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:
+def _entry(book: Book, tier: Tier, entry: PolicyEntry) -> dict[str, Any]:
     return {
         "tier": tier.value,
-        "disciplines": sorted(each.value for each in cell.disciplines),
-        "first": cell.review.first_answer_business_days,
-        "decision": cell.review.decision_business_days,
-        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence) + _proofs(cell),
-        "scenarios": len(cell.scenarios),
-        "life": cell.certificate_life.days,
+        "disciplines": sorted(each.value for each in entry.disciplines),
+        "first": entry.review.first_answer_business_days,
+        "decision": entry.review.decision_business_days,
+        "evidence": sorted(book.evidence.get(each, each) for each in entry.evidence) + _proofs(entry),
+        "scenarios": len(entry.scenarios),
+        "life": entry.certificate_life.days,
     }

@@ -221,7 +221,7 @@ _PACK_STATES = {
 
 
 def pack_shown(found: PackEligibility) -> dict[str, Any]:
-    """Return how a rule book meets the rules of one jurisdiction, as pages show it (C181)."""
+    """Return how a policy meets the rules of one jurisdiction, as pages show it (C181)."""
     pack, (state, tone) = found.pack, _PACK_STATES[found.state.value]
     return {
         "name": pack.name,
@@ -255,4 +255,4 @@ CRITERIA = {
     "errors": "Malformed, too large or too costly",
     "latency": "Answered late where other apps are answered in time",
 }
-"""The kinds of calls that a cell limits."""
+"""The kinds of calls that an entry limits."""

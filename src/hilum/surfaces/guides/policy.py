@@ -42,7 +42,7 @@ class _Renderer(RendererHTML):
         return "</table></div>\n"
 
     def th_open(self, tokens: Sequence[Token], idx: int, *_: object) -> str:
-        # An empty heading is a cell: a screen reader would read out a column without a name.
+        # An empty heading is an entry: a screen reader would read out a column without a name.
         return '<th scope="col">' if tokens[idx + 1].content.strip() else "<td>"
 
     def th_close(self, tokens: Sequence[Token], idx: int, *_: object) -> str:

@@ -17,7 +17,7 @@ BOOK = shipped_book()
 
 
 def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
-    """C68: registered AND certified AND admitted by the rule book AND installed."""
+    """C68: registered AND certified AND admitted by the policy AND installed."""
     allowed = installations_policy.allowed_scopes(
         FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs")), BOOK, NOW
     )

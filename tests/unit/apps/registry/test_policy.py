@@ -37,7 +37,7 @@ def test_a_certification_names_scopes_and_ends(order: CertifyOrder, faults: dict
     assert policy.certify_faults(order, APP, VERSION, shipped_book(), now=NOW, missing=()) == faults
 
 
-def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None:
+def test_the_policy_says_which_tiers_are_certified_and_for_how_long() -> None:
     """C20, C179."""
     scheduler = replace(APP, category="scheduling")
     reads, writes = ("user/Slot.rs",), ("user/MedicationRequest.c",)
@@ -73,7 +73,7 @@ def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None
         (NewVersion(" "), {"label": "name_missing"}),
     ],
 )  # fmt: skip
-def test_a_version_declares_what_the_rule_book_names(order: NewVersion, faults: dict[str, str]) -> None:
+def test_a_version_declares_what_the_policy_names(order: NewVersion, faults: dict[str, str]) -> None:
     """C18, C191."""
     assert policy.version_faults(order, shipped_book(), "scheduling") == faults
 
@@ -90,7 +90,7 @@ def test_a_trial_in_a_sandbox_is_never_certified_for_production() -> None:
     assert faults(Environment.SANDBOX) == {}
 
 
-def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_cell() -> None:
+def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_entry() -> None:
     """C20: a rule about public clients does not stop a version with keys from being certified."""
     rule = {
         "name": "public",
@@ -117,7 +117,7 @@ def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_cell() 
         (UNCLASSIFIED, SYSTEM, ""),
     ],
 )
-def test_a_new_app_is_of_an_open_category_of_the_rule_book(category: str, actor: Actor, fault: str) -> None:
+def test_a_new_app_is_of_an_open_category_of_the_policy(category: str, actor: Actor, fault: str) -> None:
     order = NewApp(APP.vendor, "Viewer", "Shows charts", "Care", category)
 
     assert policy.app_faults(order, shipped_book(), actor).get("category", "") == fault

@@ -8,10 +8,13 @@ from hilum.policy.matrix.models import Tier
 from hilum.policy.matrix.shipped import shipped_book
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
-CELL = next(
-    cell for each in shipped_book().categories.values() for tier, cell in each.cells.items() if tier in Tier
+ENTRY = next(
+    entry
+    for each in shipped_book().categories.values()
+    for tier, entry in each.entries.items()
+    if tier in Tier
 )
-LONG = timedelta(days=CELL.dormant_days)
+LONG = timedelta(days=ENTRY.dormant_days)
 AGREED = Authorization(
     id=AuthorizationId("aut_1"),
     tenant=TenantId("mercy"),

@@ -28,7 +28,7 @@ from hilum.policy.matrix.strictness import stricter
 MADE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 LIVES = Lifetimes(HOUR, timedelta(minutes=5), 90 * DAY, 12 * HOUR, 365 * DAY)
-CELL = replace(shipped_book().categories[UNCLASSIFIED].cells[Tier.LOW], lifetimes=LIVES, dormant_days=180)
+ENTRY = replace(shipped_book().categories[UNCLASSIFIED].entries[Tier.LOW], lifetimes=LIVES, dormant_days=180)
 AGREED = Authorization(
     AuthorizationId("aut_1"),
     TenantId("mercy"),
@@ -45,9 +45,9 @@ AGREED = Authorization(
 FAMILY = TokenFamily(FamilyId("fam"), AGREED.id, True, MADE, MADE + 80 * DAY, MADE + 170 * DAY)
 
 
-def cell(**changes: Any) -> Any:
+def entry(**changes: Any) -> Any:
     rests = changes.pop("dormant_ends", False)
-    return replace(CELL, lifetimes=replace(LIVES, **changes), dormant_ends=rests)
+    return replace(ENTRY, lifetimes=replace(LIVES, **changes), dormant_ends=rests)
 
 
 TABLE: list[tuple[dict[str, Any], dict[str, Any], timedelta, Reason]] = [
@@ -73,7 +73,7 @@ def test_an_agreement_ends_by_the_first_of_its_limits_and_says_which(
     limits: dict[str, Any], agreed: dict[str, Any], ends: timedelta, why: Reason
 ) -> None:
     """C89, C194."""
-    found = end_of(replace(AGREED, **agreed), cell(**limits))
+    found = end_of(replace(AGREED, **agreed), entry(**limits))
 
     assert (found.at - MADE, found.why) == (ends, why)
 
@@ -93,12 +93,12 @@ def test_what_is_refreshed_rests_and_ages_by_itself(
     limits: dict[str, Any], family: dict[str, Any], ends: timedelta, why: Reason
 ) -> None:
     """C194: also while its person uses the app with another authorization."""
-    found = min(family_ends(replace(FAMILY, **family), cell(**limits)), key=lambda end: end.at)
+    found = min(family_ends(replace(FAMILY, **family), entry(**limits)), key=lambda end: end.at)
 
     assert (found.at - MADE, found.why) == (ends, why)
 
 
-def test_without_a_cell_nothing_ends_sooner_than_it_says() -> None:
+def test_without_a_entry_nothing_ends_sooner_than_it_says() -> None:
     """Then nothing is admitted, which is a reason of its own."""
     assert end_of(AGREED, None).at == AGREED.expires_at
     assert family_ends(FAMILY, None) == []
@@ -120,15 +120,15 @@ def test_an_agreement_is_given_the_end_of_its_class(
     expiry: Expiry, study_ends: datetime | None, life: timedelta
 ) -> None:
     """C89: a study without an end gives nothing."""
-    assert first_end(cell(expiry=expiry), now=MADE, study_ends=study_ends) == MADE + life
+    assert first_end(entry(expiry=expiry), now=MADE, study_ends=study_ends) == MADE + life
 
 
 def test_what_is_for_one_opening_is_asked_each_time() -> None:
     """C89, C90."""
     order: dict[str, Any] = {"version": AGREED.version, "workflow": "", "now": MADE}
 
-    assert may_go_on(AGREED, cell=cell(), **order)
-    assert not may_go_on(AGREED, cell=cell(expiry=Expiry.ONE_TIME), **order)
+    assert may_go_on(AGREED, policy_entry=entry(), **order)
+    assert not may_go_on(AGREED, policy_entry=entry(expiry=Expiry.ONE_TIME), **order)
 
 
 limits = st.one_of(st.none(), st.integers(1, 500).map(lambda days: days * DAY))
@@ -149,10 +149,10 @@ def test_the_stricter_of_two_lifetimes_ends_nothing_later(
 ) -> None:
     """C19, C194: for any agreement and any use of it."""
     agreed = replace(AGREED, last_used_at=MADE + used * DAY)
-    cells = [replace(CELL, lifetimes=each, dormant_ends=dormant) for each in (one, other)]
-    both = stricter(*cells)
+    entries = [replace(ENTRY, lifetimes=each, dormant_ends=dormant) for each in (one, other)]
+    both = stricter(*entries)
 
-    for single in cells:
+    for single in entries:
         assert end_of(agreed, both).at <= end_of(agreed, single).at
         assert min(end.at for end in family_ends(FAMILY, both)) <= min(
             end.at for end in family_ends(FAMILY, single)

@@ -46,11 +46,13 @@ TENANT = TenantFacts(GENERAL, UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REF
 
 
 def with_agreements(book: Book, *kinds: str) -> Book:
-    """Return a book whose cells all require some kinds of agreements."""
+    """Return a policy whose entries all require some kinds of agreements."""
     categories = {
         name: replace(
             each,
-            cells={tier: replace(cell, agreements=frozenset(kinds)) for tier, cell in each.cells.items()},
+            entries={
+                tier: replace(entry, agreements=frozenset(kinds)) for tier, entry in each.entries.items()
+            },
         )
         for name, each in book.categories.items()
     }

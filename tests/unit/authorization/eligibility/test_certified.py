@@ -129,7 +129,7 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
 
 def with_grace(days: int) -> Book:
     return book(
-        {f"categories.unclassified.cells.{tier}.grace_days": days for tier in ("low", "moderate", "high")}
+        {f"categories.unclassified.entries.{tier}.grace_days": days for tier in ("low", "moderate", "high")}
     )
 
 
@@ -234,11 +234,13 @@ LIVES = ("base.low.certificate_life", "base.moderate.certificate_life", "base.hi
 
 
 def with_certificates_of(days: int) -> Book:
-    cells = [f"categories.unclassified.cells.{tier}.certificate_life" for tier in ("low", "moderate", "high")]
-    return book(dict.fromkeys((*LIVES, *cells), f"{days} d"))
+    entries = [
+        f"categories.unclassified.entries.{tier}.certificate_life" for tier in ("low", "moderate", "high")
+    ]
+    return book(dict.fromkeys((*LIVES, *entries), f"{days} d"))
 
 
-def test_a_certification_ends_by_the_life_that_the_rule_book_gives_it_now() -> None:
+def test_a_certification_ends_by_the_life_that_the_policy_gives_it_now() -> None:
     """C20: a life that was shortened later counts too; one that was lengthened does not."""
     certified = clients_policy.join(CLIENT, APP, VERSION, [replace(CERT, expires_at=NOW + 100 * DAY)])
 

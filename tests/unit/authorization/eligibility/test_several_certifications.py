@@ -29,7 +29,7 @@ UNITS = tuple(
     f"patient/{type_}.{letter}" for type_ in ("Observation", "Patient", "Condition") for letter in "cruds"
 )
 GRACE = 3
-BOOK = book({f"categories.unclassified.cells.{tier}.grace_days": GRACE for tier in TIERS})
+BOOK = book({f"categories.unclassified.entries.{tier}.grace_days": GRACE for tier in TIERS})
 
 
 def facts_of(*found: Certification) -> ClientFacts:
@@ -93,7 +93,7 @@ def test_what_one_certification_lacks_another_does_not_lend_it() -> None:
         {
             f"{at}.{tier}.certificate_life": "30 d"
             for tier in TIERS
-            for at in ("base", "categories.unclassified.cells")
+            for at in ("base", "categories.unclassified.entries")
         }
     )
     old = replace(OTHER, certified_at=NOW - 30 * DAY, expires_at=NOW + 300 * DAY)
@@ -106,7 +106,7 @@ def test_what_nobody_reviewed_does_not_lengthen_what_was_reviewed() -> None:
         {
             f"{at}.{tier}.certificate_life": "30 d"
             for tier in TIERS
-            for at in ("base", "categories.unclassified.cells")
+            for at in ("base", "categories.unclassified.entries")
         }
     )
     reviewed = replace(WIDE, submission="sub_1", certified_at=NOW - 20 * DAY, expires_at=NOW + 90 * DAY)
@@ -180,7 +180,7 @@ def test_together_certifications_give_what_each_gives_and_nothing_more(
 
 
 def test_at_the_gateway_a_scope_ends_with_the_certification_that_gives_it() -> None:
-    """C113, house rule 12: by the same facts and the same book, without anything having changed in between."""
+    """C113, house rule 12: by the same facts and the same policy, without anything having changed in between."""
     ends = gateway.NOW + timedelta(milliseconds=1)
     wide = replace(gateway.CLIENT.bases[0], until=ends, at=PAST, graceless=True)
     snapshot = gateway.with_client(

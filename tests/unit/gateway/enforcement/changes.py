@@ -53,7 +53,7 @@ SUNSET = PolicyFacts(
         }
     )
 )
-"""A book by which Patient is granted until midnight."""
+"""A policy by which Patient is granted until midnight."""
 
 
 def switched(snapshot: Snapshot, target: Target, mode: Mode, ends: datetime | None) -> Snapshot:

@@ -1051,7 +1051,7 @@ def request_of(asked: GatewayRequest) -> FhirRequest:
 
 
 @pytest.mark.parametrize(
-    ("cell", "with_person", "found"),
+    ("entry", "with_person", "found"),
     [
         ("clinical_interactive", True, "clinical_interactive"),
         ("patient_apps", True, "patient_apps"),
@@ -1063,11 +1063,11 @@ def request_of(asked: GatewayRequest) -> FhirRequest:
         ("bulk", False, "bulk"),
     ],
 )
-def test_a_request_is_of_the_class_of_its_cell_and_without_a_person_of_backends_at_most(
-    cell: str, with_person: bool, found: str
+def test_a_request_is_of_the_class_of_its_entry_and_without_a_person_of_backends_at_most(
+    entry: str, with_person: bool, found: str
 ) -> None:
     """C133."""
-    made = book({"base.high.traffic_class": cell}).categories["order_entry"].cells[Tier.HIGH]
+    made = book({"base.high.traffic_class": entry}).categories["order_entry"].entries[Tier.HIGH]
 
     assert traffic_of(made, with_person=with_person) is TrafficClass(found)
 
@@ -1076,10 +1076,10 @@ def test_what_the_platform_reads_for_a_person_at_a_page_is_no_bulk() -> None:
     assert traffic_of(None, with_person=True) is TrafficClass.USER_APPS
 
 
-def test_a_permit_carries_the_class_of_the_cell_in_force() -> None:
+def test_a_permit_carries_the_class_of_the_entry_in_force() -> None:
     """C133, C179."""
-    cells = {f"categories.unclassified.cells.{each}.traffic_class": "patient_apps" for each in Tier}
-    other = replace(SNAPSHOT, policies=PolicyFacts(book(cells)))
+    entries = {f"categories.unclassified.entries.{each}.traffic_class": "patient_apps" for each in Tier}
+    other = replace(SNAPSHOT, policies=PolicyFacts(book(entries)))
 
     assert permit().grant.traffic is TrafficClass.CLINICAL_INTERACTIVE
     assert permit(snapshot=other).grant.traffic is TrafficClass.PATIENT_APPS

@@ -32,7 +32,7 @@ from tests.unit.policy.matrix.books import GONE, book
 
 BITS = (1, 2, 4, 8, 16)
 DIRECTORIES = ("Practitioner", "Medication", "Organization", "Group")
-DOCUMENTATION = "categories.documentation_assistance.cells"
+DOCUMENTATION = "categories.documentation_assistance.entries"
 BOOKS = (
     shipped_book(),
     book({f"{DOCUMENTATION}.moderate": GONE, f"{DOCUMENTATION}.high": GONE}),
@@ -67,7 +67,7 @@ def reach(
 @pytest.mark.parametrize("scope", ["patient/*.rs", "patient/*.cruds", "user/*.rs"])
 @pytest.mark.parametrize("tier", Tier)
 def test_a_rise_that_withholds_part_of_a_wildcard_opens_no_directory(scope: str, tier: Tier) -> None:
-    """ADR 12: shared types need a scope that names them, and no book names them in the app's stead."""
+    """ADR 12: shared types need a scope that names them, and no policy names them in the app's stead."""
     app = Applicant("documentation_assistance", (scope,), ClientAuthentication.KEY, certified_tier=tier)
 
     assert reach(admit(shipped_book(), app).scopes) <= reach((scope,))
@@ -94,7 +94,7 @@ def test_what_a_book_admits_reaches_no_more_than_what_was_asked_for(
 def test_what_two_sides_share_reaches_no_more_than_either(
     asked: tuple[str, ...], allowed: tuple[str, ...], role: str
 ) -> None:
-    """Consent, installation, certification, refresh and the rule book all narrow by this."""
+    """Consent, installation, certification, refresh and the policy all narrow by this."""
     both = reach(narrow(asked, allowed), role)
 
     assert both <= reach(asked, role)
@@ -118,7 +118,7 @@ def test_a_wildcard_over_a_patient_does_not_cover_a_scope_that_names_a_directory
 
 
 @pytest.mark.parametrize("prefix", Prefix)
-def test_consent_the_gateway_and_the_rule_book_divide_a_wildcard_alike(prefix: Prefix) -> None:
+def test_consent_the_gateway_and_the_policy_divide_a_wildcard_alike(prefix: Prefix) -> None:
     wild = f"{prefix}/*.cruds"
     role = "" if prefix is Prefix.SYSTEM else "physician"
     named = [f"{prefix}/{type_}.cruds" for type_ in types_of(prefix)]
@@ -127,7 +127,7 @@ def test_consent_the_gateway_and_the_rule_book_divide_a_wildcard_alike(prefix: P
     assert reach([wild], role) == reach(named, role)
     divided = admit(BOOKS[0], Applicant("unclassified", (wild,), None, certified_tier=Tier.HIGH)).scopes
     assert divided == ()
-    limited = book({"categories.unclassified.cells.high": GONE})
+    limited = book({"categories.unclassified.entries.high": GONE})
     parts = admit(
         limited, Applicant("unclassified", (wild,), ClientAuthentication.KEY, certified_tier=Tier.HIGH)
     ).scopes

@@ -79,7 +79,7 @@ def test_what_becomes_of_a_request(
 
 @pytest.mark.parametrize("rank", range(5))
 def test_without_shares_all_classes_have_every_place(rank: int) -> None:
-    """A book of before says nothing of shares, and nobody is shed by it."""
+    """A policy of before says nothing of shares, and nobody is shed by it."""
     slot = SlotRequest(rank, ALL_PLACES)
 
     assert entry(of(BULK, ALL - 1), NOBODY, slot) is Entry.ENTER

@@ -1,4 +1,4 @@
-"""What would lapse under another rule book beside scopes, and which exceptions end (C180, C207, C208)."""
+"""What would lapse under another policy beside scopes, and which exceptions end (C180, C207, C208)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +29,7 @@ from tests.unit.gateway.enforcement import facts
 from tests.unit.policy.matrix.books import GONE, Changes, book, document
 from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
-CELLS = "categories.unclassified.cells"
+ENTRIES = "categories.unclassified.entries"
 DAY = timedelta(days=1)
 NOW, GENERAL, CLINIC = facts.NOW, TenantId("general"), TenantId("clinic")
 RULE = {"name": "reads-patients", "tier": "high", "because": "it reads {type}", "types": ["Patient"]}  # fmt: skip
@@ -41,7 +41,7 @@ READER = replace(
 def everywhere(**limits: Any) -> Book:
     return book(
         {
-            f"{CELLS}.{tier}.{name}": value
+            f"{ENTRIES}.{tier}.{name}": value
             for name, value in limits.items()
             for tier in ("low", "moderate", "high")
         }
@@ -54,7 +54,7 @@ def with_rule(more: Changes | None = None, **rule: Any) -> Book:
 
 
 BEFORE = with_rule()
-STRICTER = with_rule({f"{CELLS}.high": GONE})
+STRICTER = with_rule({f"{ENTRIES}.high": GONE})
 
 
 def exception(**changes: Any) -> PolicyException:
@@ -80,17 +80,17 @@ def lost(found: BooksAt, tenant: TenantId, app: AppId = READER.app) -> tuple[str
 # --- what two people allowed ---------------------------------------------------------------------------------------------------
 
 
-SHORT: Changes = {f"{CELLS}.high.certificate_life": "10 d"} | {
-    f"{CELLS}.{tier}.grace_days": 0 for tier in ("low", "moderate", "high")
+SHORT: Changes = {f"{ENTRIES}.high.certificate_life": "10 d"} | {
+    f"{ENTRIES}.{tier}.grace_days": 0 for tier in ("low", "moderate", "high")
 }
 """A certificate of the high tier holds ten days, and has no grace."""
 OLD = replace(READER, certified_at=NOW - 20 * DAY, certified_until=NOW + 100 * DAY)
 
 
 def test_an_app_that_only_an_exception_keeps_certified_is_judged_and_lapses_with_it() -> None:
-    """C19, C208: it acts at a lower tier, whose certificates hold for longer. Under another book the exception is over."""
+    """C19, C208: it acts at a lower tier, whose certificates hold for longer. Under another policy the exception is over."""
     before = with_rule(SHORT)
-    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    after = with_rule(SHORT | {f"{ENTRIES}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
     lowered = exception(
         tier="moderate", category=OLD.category, rules=(RULE["name"],), book_digest=before.digest
     )
@@ -104,8 +104,8 @@ def test_an_app_that_only_an_exception_keeps_certified_is_judged_and_lapses_with
 
 
 def test_what_lapses_is_judged_where_the_app_is_certified() -> None:
-    """C208: at one hospital another book is on trial, and it alone gives the certificate a longer life."""
-    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    """C208: at one hospital another policy is on trial, and it alone gives the certificate a longer life."""
+    after = with_rule(SHORT | {f"{ENTRIES}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
     in_force = PolicyFacts(with_rule(SHORT), at={GENERAL: BEFORE})
     start = Start(after, "", in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
 
@@ -152,7 +152,7 @@ def test_a_raised_tier_counts_under_every_book_and_ends_with_none() -> None:
 
 
 def test_a_lowered_tier_counts_under_its_own_book_only() -> None:
-    """C19: what another book computes nobody agreed to."""
+    """C19: what another policy computes nobody agreed to."""
     same = exception(book_digest=BEFORE.digest, rules=(RULE["name"],), category="unclassified", tier="low")
 
     [row] = ended_exceptions(books(STRICTER, same))
@@ -328,7 +328,7 @@ def test_what_the_escalation_would_do_is_named_by_its_level(now: Level, then: Le
 
 
 def test_only_another_escalation_has_findings_read() -> None:
-    """A book that changes scopes, or days within which something new is fixed, moves no app that is overdue."""
+    """A policy that changes scopes, or days within which something new is fixed, moves no app that is overdue."""
     assert not escalation_differs(BEFORE, STRICTER)
     assert not escalation_differs(BEFORE, everywhere(fix_days_low=1))
     assert escalation_differs(BEFORE, everywhere(automation="suspend"))

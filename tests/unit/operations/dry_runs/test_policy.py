@@ -40,14 +40,20 @@ from tests.effort import effort
 from tests.unit.gateway.enforcement import facts
 from tests.unit.policy.matrix.books import GONE, book
 
-CELLS = "categories.unclassified.cells"
+ENTRIES = "categories.unclassified.entries"
 SHIPPED = shipped_book()
 LAB = "patient/Observation.rs?category=laboratory"
-READ_ONLY = book({f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]})
+READ_ONLY = book({f"{ENTRIES}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]})
 LAB_ONLY = book(
-    {f"{CELLS}.{tier}.scopes": [LAB] if tier == "low" else [] for tier in ("low", "moderate", "high")}
+    {f"{ENTRIES}.{tier}.scopes": [LAB] if tier == "low" else [] for tier in ("low", "moderate", "high")}
 )
-BOOKS = [SHIPPED, READ_ONLY, LAB_ONLY, book({f"{CELLS}.high": GONE}), book({"categories.unclassified": GONE})]
+BOOKS = [
+    SHIPPED,
+    READ_ONLY,
+    LAB_ONLY,
+    book({f"{ENTRIES}.high": GONE}),
+    book({"categories.unclassified": GONE}),
+]
 
 
 def decided(
@@ -217,7 +223,7 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     if found is not None:
         assert effect is not None
         assert may_turn(shape_of(on_record), effect, lapses=False)
-    # A token of the later book: what is newly allowed is used by those who ask for it.
+    # A token of the later policy: what is newly allowed is used by those who ask for it.
     later = replace(
         token, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, after, facts.NOW))
     )
@@ -253,7 +259,9 @@ def test_only_what_may_turn_out_differently_somewhere_is_read(
     scopes = ("patient/Patient.rs", "patient/Observation.rs", "patient/Condition.rs")
     client = replace(facts.CLIENT, scopes=scopes)
     was, then = (
-        book({f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", more] for tier in ("low", "moderate", "high")})
+        book(
+            {f"{ENTRIES}.{tier}.scopes": ["patient/Patient.rs", more] for tier in ("low", "moderate", "high")}
+        )
         for more in scopes[1:]
     )
     effect = effect_of(client, was, then, facts.NOW)
@@ -295,15 +303,15 @@ def test_a_client_that_is_judged_alike_by_both_books_is_not_altered() -> None:
     assert effect_of(facts.CLIENT, SHIPPED, SHIPPED, facts.NOW) is None
     assert (
         effect_of(
-            facts.CLIENT, SHIPPED, book({"categories.scheduling.cells.low.quota": {"burst": 99}}), facts.NOW
+            facts.CLIENT, SHIPPED, book({"categories.scheduling.entries.low.quota": {"burst": 99}}), facts.NOW
         )
         is None
     )
 
 
 def test_a_limit_that_differs_alters_a_client_with_the_same_scopes() -> None:
-    quota = {"rate_per_s": SHIPPED.categories["unclassified"].cells[Tier.LOW].quota.rate_per_s, "burst": 77}
-    other = book({f"{CELLS}.{tier}.quota": quota for tier in ("low", "moderate", "high")})
+    quota = {"rate_per_s": SHIPPED.categories["unclassified"].entries[Tier.LOW].quota.rate_per_s, "burst": 77}
+    other = book({f"{ENTRIES}.{tier}.quota": quota for tier in ("low", "moderate", "high")})
 
     found = effect_of(facts.CLIENT, SHIPPED, other, facts.NOW)
 
@@ -362,8 +370,8 @@ def test_a_client_that_nobody_can_use_is_not_judged(more: dict[str, Any]) -> Non
 
 
 LIMITED = book(
-    {f"{CELLS}.{tier}.workflows": ["intake"] for tier in ("low", "moderate", "high")}
-    | {f"{CELLS}.{tier}.placements": ["note"] for tier in ("low", "moderate", "high")}
+    {f"{ENTRIES}.{tier}.workflows": ["intake"] for tier in ("low", "moderate", "high")}
+    | {f"{ENTRIES}.{tier}.placements": ["note"] for tier in ("low", "moderate", "high")}
 )
 
 
@@ -376,12 +384,12 @@ LIMITED = book(
         ("book-appointment", "", "", "workflow_not_approved"),
         ("book-appointment", "sidebar", "", "workflow_not_approved"),
         ("intake", "sidebar", "", "placement_not_allowed"),
-        ("", "a place that no book has", "", "placement_not_allowed"),
+        ("", "a place that no policy has", "", "placement_not_allowed"),
         ("", "", "appointments", "workflow_not_approved"),
         ("intake", "", "appointments", ""),
     ],
 )
-def test_a_launch_is_judged_by_its_cell_its_workflow_and_its_place(
+def test_a_launch_is_judged_by_its_entry_its_workflow_and_its_place(
     intent: str, placement: str, default: str, fault: str
 ) -> None:
     """C209: what would have been refused of the launches that were opened."""
@@ -411,7 +419,7 @@ def test_an_agreement_is_newly_missing_where_it_is_needed_and_was_not(
 ) -> None:
     """C209, C189."""
     kinds = ["business_associate", "data_use"]
-    other = book({f"{CELLS}.{tier}.agreements": kinds for tier in ("low", "moderate", "high")})
+    other = book({f"{ENTRIES}.{tier}.agreements": kinds for tier in ("low", "moderate", "high")})
     there = replace(facts.INSTALLATION, environment=environment, roles=frozenset(roles))
     at = facts.CLIENT, there
 

@@ -1,4 +1,4 @@
-"""Which calls exceed a limit of the rule book, and what becomes of alerts (C20, C179)."""
+"""Which calls exceed a limit of the policy, and what becomes of alerts (C20, C179)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -76,7 +76,7 @@ def test_a_limit_is_exceeded_by_a_share_of_enough_calls(
         (AlertKind.SLOW, {"latency_ms_p95": 2_001}),
     ],
 )
-def test_changing_the_cell_changes_what_exceeds_it(kind: AlertKind, changed: dict[str, int]) -> None:
+def test_changing_the_entry_changes_what_exceeds_it(kind: AlertKind, changed: dict[str, int]) -> None:
     """C179."""
     served = {
         AlertKind.REFUSED: calls(79, refused=21),
@@ -127,12 +127,12 @@ BAD, GOOD, FEW = calls(100, refused=100), calls(200), calls(CALLS_LEAST - 1)
             replace(WATCHED, vendor=VendorId("ven_2")),
             (["refused"], [], [("refused", "not_watched")], ""),
         ),
-        (BAD, timedelta(0), replace(WATCHED, limits=None, skip=Skip.NO_CELL), ([], [], [], "no_cell")),
+        (BAD, timedelta(0), replace(WATCHED, limits=None, skip=Skip.NO_ENTRY), ([], [], [], "no_entry")),
         (
             BAD,
             QUIET,
-            replace(WATCHED, limits=None, skip=Skip.NO_CELL),
-            ([], [], [("refused", "quiet")], "no_cell"),
+            replace(WATCHED, limits=None, skip=Skip.NO_ENTRY),
+            ([], [], [("refused", "quiet")], "no_entry"),
         ),
         (
             BAD,
@@ -151,7 +151,7 @@ BAD, GOOD, FEW = calls(100, refused=100), calls(200), calls(CALLS_LEAST - 1)
 def test_an_alert_ends_when_it_is_known_to_be_over_or_nothing_is_known_for_a_day(
     served: Served, after: timedelta, watched: Watched, expected: tuple[Any, ...]
 ) -> None:
-    """Unknown closes nothing at once, also a rule book that cannot be read."""
+    """Unknown closes nothing at once, also a policy that cannot be read."""
     assert shown(policy.follow(watched, served, [alert()], START + after)) == expected
 
 
@@ -159,7 +159,7 @@ def test_an_alert_ends_when_it_is_known_to_be_over_or_nothing_is_known_for_a_day
     "watched",
     [
         replace(WATCHED, limits=None, skip=each)
-        for each in (Skip.NO_CELL, Skip.NOT_CERTIFIED, Skip.NOT_INSTALLED)
+        for each in (Skip.NO_ENTRY, Skip.NOT_CERTIFIED, Skip.NOT_INSTALLED)
     ],
 )
 def test_what_is_not_known_opens_no_alert_and_is_counted(watched: Watched) -> None:
@@ -174,7 +174,7 @@ def test_fewer_than_ten_calls_are_never_a_breach() -> None:
     assert policy.exceeds(AlertKind.REFUSED, nearly, replace(LIMITS, refused_percent=1)) is False
 
 
-def test_the_strictest_of_several_cells_counts_and_a_cell_that_is_missing_is_no_limit() -> None:
+def test_the_strictest_of_several_entries_counts_and_a_entry_that_is_missing_is_no_limit() -> None:
     """C20: of an app that moved, or whose tier was raised."""
     of = book()
 

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from hilum.foundation.standards.fhir.definitions import resource_types
-from hilum.policy.matrix.models import ANY, Applicant, Cell, ClientAuthentication, Tier
+from hilum.policy.matrix.models import ANY, Applicant, ClientAuthentication, PolicyEntry, Tier
 from hilum.policy.matrix.shipped import shipped_book
 
 BOOK = shipped_book()
@@ -25,18 +25,18 @@ names = st.lists(
 ).map(tuple)
 
 
-def listed_in(place: tuple[str, Cell]) -> st.SearchStrategy[Applicant]:
-    """Build applicants that are admitted: of all that a cell lists they ask for some."""
-    category, cell = place
-    asked = st.lists(st.sampled_from(cell.scopes), min_size=1, max_size=6, unique=True).map(tuple)
+def listed_in(place: tuple[str, PolicyEntry]) -> st.SearchStrategy[Applicant]:
+    """Build applicants that are admitted: of all that an entry lists they ask for some."""
+    category, entry = place
+    asked = st.lists(st.sampled_from(entry.scopes), min_size=1, max_size=6, unique=True).map(tuple)
     high = {"authentication": ClientAuthentication.KEY, "certified_tier": Tier.HIGH}
     return asked.map(lambda scopes: Applicant(category, scopes, workflows=(), placements=(), **high))  # type: ignore[arg-type]
 
 
-CELLS = st.sampled_from(
-    [(each.name, cell) for each in BOOK.categories.values() for cell in each.cells.values()]
+ENTRIES = st.sampled_from(
+    [(each.name, entry) for each in BOOK.categories.values() for entry in each.entries.values()]
 )
-applicants = CELLS.flatmap(listed_in) | st.builds(
+applicants = ENTRIES.flatmap(listed_in) | st.builds(
     Applicant,
     st.sampled_from([*CATEGORIES, "unknown"]),
     scopes,

@@ -1,4 +1,4 @@
-"""Rule books for tests: the shipped one with some places changed."""
+"""Policies for tests: the shipped one with some places changed."""
 
 import copy
 from functools import cache
@@ -11,8 +11,8 @@ from hilum.policy.matrix.shipped import shipped_book, shipped_document
 Changes = dict[str, Any]
 GONE = object()
 """Instead of a value: the field is removed."""
-MODERATE_CELL = "categories.care_recommendations.cells.moderate"
-HIGH_CELL = "categories.care_recommendations.cells.high"
+MODERATE_ENTRY = "categories.care_recommendations.entries.moderate"
+HIGH_ENTRY = "categories.care_recommendations.entries.high"
 RULE = {"name": "reads-slots", "tier": "high", "because": "it reads {type}", "types": ["Slot"]}
 
 
@@ -39,7 +39,7 @@ def document(changes: Changes | None = None) -> dict[str, Any]:
 
 
 def book(changes: Changes | None = None) -> Book:
-    """Return the book of ``document``, which must be valid."""
+    """Return the policy of ``document``, which must be valid."""
     made, faults = read_book(document(changes))
     assert made is not None, faults
     return made
@@ -53,5 +53,5 @@ def faults_of(changes: Changes) -> list[tuple[str, str]]:
     return [(fault.path, fault.code) for fault in faults]
 
 
-LIFETIMES = shipped_book().categories[UNCLASSIFIED].cells[Tier.LOW].lifetimes
+LIFETIMES = shipped_book().categories[UNCLASSIFIED].entries[Tier.LOW].lifetimes
 """How long what is issued to an app of the tests lives."""

@@ -1,4 +1,4 @@
-"""An exception that lowers the tier of one version of an app, under a book whose rule would raise it."""
+"""An exception that lowers the tier of one version of an app, under a policy whose rule would raise it."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What a book admits of an app: each scope in the cell of its own tier (C20, C21, C179)."""
+"""What a policy admits of an app: each scope in the entry of its own tier (C20, C21, C179)."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -37,13 +37,13 @@ def withheld(found: Admission) -> dict[str, Withholding]:
     return {each.scope: each.why for each in found.withheld}
 
 
-def test_an_app_has_what_the_cells_of_its_category_list_and_acts_at_the_highest_tier_of_it() -> None:
+def test_an_app_has_what_the_entries_of_its_category_list_and_acts_at_the_highest_tier_of_it() -> None:
     found = admit(BOOK, ASSISTANT)
 
     assert found.scopes == NOTES
     assert found.withheld == ()
     assert found.tier is Tier.HIGH
-    assert found.cell is BOOK.categories["documentation_assistance"].cells[Tier.HIGH]
+    assert found.entry is BOOK.categories["documentation_assistance"].entries[Tier.HIGH]
     assert found.assessment == assess(BOOK, ASSISTANT)
 
 
@@ -111,19 +111,19 @@ def test_the_category_of_older_apps_withholds_nothing_and_keeps_scopes_as_they_a
         assert found.withheld == ()
 
 
-def test_no_cell_means_that_the_app_may_not_act() -> None:
+def test_no_entry_means_that_the_app_may_not_act() -> None:
     for applicant in (
         replace(ASSISTANT, category="games"),
         replace(ASSISTANT, scopes=()),
         replace(ASSISTANT, authentication=None),
     ):
         found = admit(BOOK, applicant)
-        assert (found.cell, found.tier, found.scopes) == (None, None, ())
+        assert (found.entry, found.tier, found.scopes) == (None, None, ())
 
 
-def test_changing_a_cell_changes_what_is_admitted() -> None:
+def test_changing_a_entry_changes_what_is_admitted() -> None:
     """C20, C179."""
-    high = "categories.documentation_assistance.cells.high"
+    high = "categories.documentation_assistance.entries.high"
     without = book({high: GONE})
     keyed = book({f"{high}.client_authentication": ["private_key_jwt"]})
     shorter = book({f"{high}.lifetimes": {"access_token": "5 min"}, f"{high}.quota": {"rate_per_s": 1}})
@@ -132,23 +132,23 @@ def test_changing_a_cell_changes_what_is_admitted() -> None:
     secret = replace(ASSISTANT, authentication=ClientAuthentication.SECRET)
     assert admit(BOOK, secret).withheld == ()
     assert withheld(admit(keyed, secret)) == {"user/DocumentReference.c": Withholding.CLIENT}
-    cell = admit(shorter, ASSISTANT).cell
-    assert cell is not None
-    assert (cell.lifetimes.access_token.total_seconds(), cell.quota.rate_per_s) == (300, 1)
+    entry = admit(shorter, ASSISTANT).entry
+    assert entry is not None
+    assert (entry.lifetimes.access_token.total_seconds(), entry.quota.rate_per_s) == (300, 1)
 
 
 @settings(max_examples=effort(100, 5_000), deadline=None)
 @given(applicants)
-def test_what_is_admitted_is_within_what_was_asked_and_within_one_cell(applicant: Applicant) -> None:
+def test_what_is_admitted_is_within_what_was_asked_and_within_one_entry(applicant: Applicant) -> None:
     found = admit(BOOK, applicant)
 
     assert all_covered(found.scopes, applicant.scopes)
-    assert (found.cell is None) == (not found.scopes)
-    if found.cell is not None and found.tier is not None:
+    assert (found.entry is None) == (not found.scopes)
+    if found.entry is not None and found.tier is not None:
         assert applicant.certified_tier is not None
         assert found.tier.rank <= applicant.certified_tier.rank
-        assert applicant.authentication in found.cell.client_authentication
-        assert all_covered(found.scopes, (*found.cell.scopes, *found.cell.session_scopes))
+        assert applicant.authentication in found.entry.client_authentication
+        assert all_covered(found.scopes, (*found.entry.scopes, *found.entry.session_scopes))
 
 
 @settings(max_examples=effort(70, 3_000), deadline=None)
@@ -205,13 +205,13 @@ def test_an_app_that_moved_to_another_category_has_what_both_allow_until_it_is_c
         "user/DocumentReference.c",
     )
     assert withheld(found) == {"user/Flag.cu": Withholding.MOVED, "user/Composition.cu": Withholding.SCOPE}
-    assert found.cell is BOOK.categories["clinical_decision_support"].cells[Tier.HIGH]
+    assert found.entry is BOOK.categories["clinical_decision_support"].entries[Tier.HIGH]
     certified = admit(BOOK, replace(MOVED, certified_category="clinical_decision_support"))
     assert all_covered(("user/Flag.cu",), certified.scopes)
 
 
-def test_a_move_out_of_a_category_that_the_rule_book_does_not_have_admits_nothing() -> None:
-    assert admit(BOOK, replace(MOVED, certified_category="games")).cell is None
+def test_a_move_out_of_a_category_that_the_policy_does_not_have_admits_nothing() -> None:
+    assert admit(BOOK, replace(MOVED, certified_category="games")).entry is None
 
 
 @settings(max_examples=effort(100, 5_000), deadline=None)

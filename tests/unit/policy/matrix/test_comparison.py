@@ -1,4 +1,4 @@
-"""The new-access check between two rule books: whatever one allows and the other does not is listed (C210)."""
+"""The new-access check between two policies: whatever one allows and the other does not is listed (C210)."""
 
 import copy
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from hilum.policy.matrix.document import read_book
 from hilum.policy.matrix.models import (
     Applicant,
     Book,
-    Cell,
     Change,
     ClientAuthentication,
+    PolicyEntry,
     Tier,
     TrafficClass,
 )
@@ -27,35 +27,35 @@ from hilum.policy.matrix.shipped import shipped_book
 from hilum.policy.matrix.tier_changes import TierChanges
 from tests.effort import effort
 from tests.unit.policy.matrix.applicants import applicants
-from tests.unit.policy.matrix.books import GONE, HIGH_CELL, MODERATE_CELL, book, document
+from tests.unit.policy.matrix.books import GONE, HIGH_ENTRY, MODERATE_ENTRY, book, document
 
 BOOK = shipped_book()
-LOW = "categories.scheduling.cells.low"
+LOW = "categories.scheduling.entries.low"
 
 WIDER: list[tuple[dict[str, Any], str]] = [
-    ({f"{MODERATE_CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{MODERATE_CELL}.scopes"),
+    ({f"{MODERATE_ENTRY}.scopes": [*document()["categories"]["care_recommendations"]["entries"]["moderate"]["scopes"], "user/Task.cud"]}, f"{MODERATE_ENTRY}.scopes"),
     ({f"{LOW}.session_scopes": ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access", "offline_access"]}, f"{LOW}.session_scopes"),
-    ({f"{HIGH_CELL}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH_CELL}.client_authentication"),
-    ({f"{MODERATE_CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{MODERATE_CELL}.workflows"),
-    ({f"{MODERATE_CELL}.workflows": ["*"]}, f"{MODERATE_CELL}.workflows"),
-    ({f"{MODERATE_CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{MODERATE_CELL}.placements"),
-    ({f"{HIGH_CELL}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH_CELL}.evidence"),
-    ({f"{HIGH_CELL}.disciplines": ["technical", "legal"]}, f"{HIGH_CELL}.disciplines"),
-    ({f"{MODERATE_CELL}.quota": {"rate_per_s": 21}}, f"{MODERATE_CELL}.quota.rate_per_s"),
-    ({f"{MODERATE_CELL}.quota": {"burst": 101}}, f"{MODERATE_CELL}.quota.burst"),
-    ({f"{MODERATE_CELL}.traffic_class": "clinical_interactive"}, f"{MODERATE_CELL}.traffic_class"),
+    ({f"{HIGH_ENTRY}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH_ENTRY}.client_authentication"),
+    ({f"{MODERATE_ENTRY}.workflows": ["chart_review", "outreach", "intake"]}, f"{MODERATE_ENTRY}.workflows"),
+    ({f"{MODERATE_ENTRY}.workflows": ["*"]}, f"{MODERATE_ENTRY}.workflows"),
+    ({f"{MODERATE_ENTRY}.placements": ["banner", "sidebar", "note", "orders"]}, f"{MODERATE_ENTRY}.placements"),
+    ({f"{HIGH_ENTRY}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH_ENTRY}.evidence"),
+    ({f"{HIGH_ENTRY}.disciplines": ["technical", "legal"]}, f"{HIGH_ENTRY}.disciplines"),
+    ({f"{MODERATE_ENTRY}.quota": {"rate_per_s": 21}}, f"{MODERATE_ENTRY}.quota.rate_per_s"),
+    ({f"{MODERATE_ENTRY}.quota": {"burst": 101}}, f"{MODERATE_ENTRY}.quota.burst"),
+    ({f"{MODERATE_ENTRY}.traffic_class": "clinical_interactive"}, f"{MODERATE_ENTRY}.traffic_class"),
     ({"traffic.bulk": 26}, "traffic.bulk"),
-    ({f"{MODERATE_CELL}.alerts": {"failed_percent": 6}}, f"{MODERATE_CELL}.alerts.failed_percent"),
-    ({f"{MODERATE_CELL}.certificate_life": "366 d"}, f"{MODERATE_CELL}.certificate_life"),
-    ({f"{MODERATE_CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{MODERATE_CELL}.lifetimes.refresh_token"),
-    ({f"{MODERATE_CELL}.lifetimes": {"authorization": "366 d"}}, f"{MODERATE_CELL}.lifetimes.authorization"),
-    ({f"{MODERATE_CELL}.dormant_days": 181}, f"{MODERATE_CELL}.dormant_days"),
-    ({f"{MODERATE_CELL}.fix_days_critical": 8}, f"{MODERATE_CELL}.fix_days_critical"),
-    ({f"{MODERATE_CELL}.automation": "warn"}, f"{MODERATE_CELL}.automation"),
-    ({"categories.scheduling.cells.high": {"scopes": []}}, "categories.scheduling.cells.high"),
-    ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
+    ({f"{MODERATE_ENTRY}.alerts": {"failed_percent": 6}}, f"{MODERATE_ENTRY}.alerts.failed_percent"),
+    ({f"{MODERATE_ENTRY}.certificate_life": "366 d"}, f"{MODERATE_ENTRY}.certificate_life"),
+    ({f"{MODERATE_ENTRY}.lifetimes": {"refresh_token": "101 d"}}, f"{MODERATE_ENTRY}.lifetimes.refresh_token"),
+    ({f"{MODERATE_ENTRY}.lifetimes": {"authorization": "366 d"}}, f"{MODERATE_ENTRY}.lifetimes.authorization"),
+    ({f"{MODERATE_ENTRY}.dormant_days": 181}, f"{MODERATE_ENTRY}.dormant_days"),
+    ({f"{MODERATE_ENTRY}.fix_days_critical": 8}, f"{MODERATE_ENTRY}.fix_days_critical"),
+    ({f"{MODERATE_ENTRY}.automation": "warn"}, f"{MODERATE_ENTRY}.automation"),
+    ({"categories.scheduling.entries.high": {"scopes": []}}, "categories.scheduling.entries.high"),
+    ({"categories.games": {"title": "Games", "floor": "low", "open": True, "entries": {}}}, "categories.games"),
     ({"categories.unclassified.open": True}, "categories.unclassified.open"),
-    ({"tier_rules.3.tier": "moderate", f"{HIGH_CELL}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
+    ({"tier_rules.3.tier": "moderate", f"{HIGH_ENTRY}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
     ({"packs": []}, "packs.us-federal"),
     ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
 ]  # fmt: skip
@@ -77,7 +77,7 @@ LIMITED = {"idle": "100 d", "absolute": "200 d", "expiry": "study"}
 )
 def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, Any], path: str) -> None:
     """C194, C210."""
-    place = "categories.unclassified.cells.high"
+    place = "categories.unclassified.entries.high"
     limited = {f"{place}.lifetimes.{name}": value for name, value in LIMITED.items()}
     before = book(limited)
     after = book({f"{place}.lifetimes.{name}": value for name, value in (LIMITED | change).items()})
@@ -88,7 +88,7 @@ def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, An
 
 def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> None:
     """C194, C210."""
-    place = "categories.unclassified.cells.high.dormant_ends"
+    place = "categories.unclassified.entries.high.dormant_ends"
     before, after = book({place: True}), book()
 
     assert [each.path for each in privilege_increases(before, after)] == [place]
@@ -136,7 +136,7 @@ def test_any_change_of_what_a_step_of_the_regulated_lane_waits_for_is_listed(req
 
 
 def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
-    """Return the shipped book and the changed one; scopes of a raised rule that a cell would list in vain are left out of both."""
+    """Return the shipped policy and the changed one; scopes of a raised rule that an entry would list in vain are left out of both."""
     made, faults = read_book(document(change))
     if made is not None:
         return BOOK, made
@@ -151,14 +151,14 @@ def test_the_same_book_allows_nothing_new() -> None:
 
 
 NARROWER: list[dict[str, Any]] = [
-    {f"{MODERATE_CELL}": GONE},
-    {f"{MODERATE_CELL}.scopes": ["user/*.rs"]},
+    {f"{MODERATE_ENTRY}": GONE},
+    {f"{MODERATE_ENTRY}.scopes": ["user/*.rs"]},
     {
-        f"{MODERATE_CELL}.client_authentication": ["private_key_jwt"],
-        f"{HIGH_CELL}.client_authentication": ["private_key_jwt"],
+        f"{MODERATE_ENTRY}.client_authentication": ["private_key_jwt"],
+        f"{HIGH_ENTRY}.client_authentication": ["private_key_jwt"],
     },
-    {f"{MODERATE_CELL}.quota": {"rate_per_s": 1, "burst": 1}},
-    {f"{HIGH_CELL}.lifetimes": {"access_token": "1 min"}},
+    {f"{MODERATE_ENTRY}.quota": {"rate_per_s": 1, "burst": 1}},
+    {f"{HIGH_ENTRY}.lifetimes": {"access_token": "1 min"}},
     {"categories.analytics": GONE, "packs": document()["packs"]},
     {"categories.analytics.open": False},
     {"categories.scheduling.floor": "moderate"},
@@ -173,13 +173,13 @@ def test_what_only_narrows_or_describes_is_not_listed(change: dict[str, Any]) ->
     assert changes(BOOK, book(change)) != ()
 
 
-def test_a_tier_that_rises_into_a_cell_that_allows_more_is_listed() -> None:
-    """The scope was of a tier whose cell did not list it; in its new tier it is listed."""
+def test_a_tier_that_rises_into_a_entry_that_allows_more_is_listed() -> None:
+    """The scope was of a tier whose entry did not list it; in its new tier it is listed."""
     rule = {"name": "slots", "tier": "moderate", "because": "it reads {type}", "types": ["Immunization"]}
-    moderate = "categories.scheduling.cells.moderate.scopes"
+    moderate = "categories.scheduling.entries.moderate.scopes"
     lists = {
         moderate: [
-            *document()["categories"]["scheduling"]["cells"]["moderate"]["scopes"],
+            *document()["categories"]["scheduling"]["entries"]["moderate"]["scopes"],
             "user/Immunization.c",
         ]
     }
@@ -197,10 +197,10 @@ def test_a_tier_that_rises_into_a_cell_that_allows_more_is_listed() -> None:
 
 
 def test_every_change_is_listed_with_both_values() -> None:
-    after = book({f"{MODERATE_CELL}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
+    after = book({f"{MODERATE_ENTRY}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
 
     assert changes(BOOK, after) == (
-        Change(f"{MODERATE_CELL}.quota.burst", 100, 7),
+        Change(f"{MODERATE_ENTRY}.quota.burst", 100, 7),
         Change("tier_rules.writes-orders.because", "it writes {type}", "it orders {type}"),
     )
 
@@ -209,10 +209,10 @@ CATEGORY = "categories.scheduling"
 OBSERVATIONS = {"name": "obs", "tier": "moderate", "because": "it reads {type}", "types": ["Observation"]}
 
 
-def _rising(cells: dict[str, Any], tier: str = "moderate", **conditions: Any) -> tuple[Book, Book]:
-    """Return a book whose rule on Observations holds under conditions only, and one in which it always does."""
+def _rising(entries: dict[str, Any], tier: str = "moderate", **conditions: Any) -> tuple[Book, Book]:
+    """Return a policy whose rule on Observations holds under conditions only, and one in which it always does."""
     rules, rule = document()["tier_rules"], OBSERVATIONS | {"tier": tier}
-    made = {f"{CATEGORY}.cells": cells}
+    made = {f"{CATEGORY}.entries": entries}
     return (
         book(made | {"tier_rules": [*rules, rule | conditions]}),
         book(made | {"tier_rules": [*rules, rule]}),
@@ -224,7 +224,7 @@ GRANULAR = {"low": {"scopes": ["patient/Patient.rs"]}, "moderate": {"scopes": [L
 
 
 def test_a_granular_scope_that_rises_from_nothing_is_listed() -> None:
-    """C210: compared by what a cell and a scope share, not by whether it lists the whole type."""
+    """C210: compared by what an entry and a scope share, not by whether it lists the whole type."""
     before, after = _rising(GRANULAR, clients=["none"])
     app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), (), certified_tier=Tier.HIGH)
     assert (admit(before, app).scopes, admit(after, app).scopes) == ((), (LABORATORY,))
@@ -246,32 +246,32 @@ LOOSER: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("above", "field"), LOOSER)
-def test_a_tier_that_rises_into_a_cell_with_looser_limits_is_listed(
+def test_a_tier_that_rises_into_a_entry_with_looser_limits_is_listed(
     above: dict[str, Any], field: str
 ) -> None:
     lists = {"scopes": ["patient/Observation.rs"], "workflows": ["appointments", "intake"]}
     before, after = _rising({"low": lists, "moderate": lists | above}, clients=["none"])
 
     assert [each.path for each in privilege_increases(before, after)] == [
-        f"{CATEGORY}.cells.moderate.{field}"
+        f"{CATEGORY}.entries.moderate.{field}"
     ]
     assert privilege_increases(*_rising({"low": lists, "moderate": lists}, clients=["none"])) == ()
 
 
-def test_a_cell_that_is_passed_on_the_way_up_counts_too() -> None:
+def test_a_entry_that_is_passed_on_the_way_up_counts_too() -> None:
     """An app that already acts at the moderate tier comes along when one of its scopes rises from low to high."""
     scopes = ["patient/Observation.rs", "user/Slot.rs"]
-    cells = {
+    entries = {
         "low": {"scopes": scopes, "quota": {"burst": 50}},
         "moderate": {"scopes": [], "quota": {"burst": 10}},
         "high": {"scopes": [], "quota": {"burst": 20}, "traffic_class": "user_apps"},
     }
-    before, after = _rising(cells, "high", clients=["none"])
+    before, after = _rising(entries, "high", clients=["none"])
 
     (found,) = (each for each in privilege_increases(before, after) if CATEGORY in each.path)
 
     assert (found.path, found.sentence) == (
-        f"{CATEGORY}.cells.high.quota.burst",
+        f"{CATEGORY}.entries.high.quota.burst",
         "Is looser: 20 instead of 10. For apps that rise from moderate to high.",
     )
 
@@ -283,14 +283,14 @@ def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_
     """Alone, neither workflow rises from moderate to high; declared together they do."""
     intake = OBSERVATIONS | {"name": "in", "tier": "moderate", "workflows": ["intake"]}
     appointments = OBSERVATIONS | {"name": "ap", "tier": "high", "workflows": ["appointments"]}
-    cells = {
+    entries = {
         "low": {"scopes": ["patient/Observation.rs"]},
         "moderate": {"scopes": []},
         "high": {"scopes": []},
     }
     rules = document()["tier_rules"]
-    before = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake]}))
-    after = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake, appointments]}))
+    before = _without(book({f"{CATEGORY}.entries": entries, "tier_rules": [*rules, intake]}))
+    after = _without(book({f"{CATEGORY}.entries": entries, "tier_rules": [*rules, intake, appointments]}))
     app = Applicant(
         "scheduling",
         ("patient/Observation.rs",),
@@ -304,15 +304,15 @@ def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_
     assert gains == (len(names) == 2)
     sentences = [each.sentence for each in privilege_increases(before, after) if each.path == CATEGORY]
     assert any(
-        "of the high tier now, whose cell allows it; the moderate one did not" in each for each in sentences
+        "of the high tier now, whose entry allows it; the moderate one did not" in each for each in sentences
     )
 
 
 def _without(made: Book) -> Book:
-    """Return a book whose moderate cell does not list what the low and the high one do."""
+    """Return a policy whose moderate entry does not list what the low and the high one do."""
     category = made.categories["scheduling"]
-    moderate = replace(category.cells[Tier.MODERATE], scopes=())
-    changed = replace(category, cells={**category.cells, Tier.MODERATE: moderate})
+    moderate = replace(category.entries[Tier.MODERATE], scopes=())
+    changed = replace(category, entries={**category.entries, Tier.MODERATE: moderate})
     return replace(made, categories={**made.categories, "scheduling": changed}, digest="")
 
 
@@ -321,16 +321,16 @@ def test_all_that_is_new_is_listed_most_severe_first_and_falls_are_folded_by_rul
     types = [each for each in document()["tier_rules"][3]["types"] if each != "Goal"]
     recommending = [
         each
-        for each in document()["categories"]["care_recommendations"]["cells"]["high"]["scopes"]
+        for each in document()["categories"]["care_recommendations"]["entries"]["high"]["scopes"]
         if "Goal" not in each
     ]
     both = {
-        f"{HIGH_CELL}.scopes": recommending,
-        "categories.record_modification.cells.high.scopes": ["user/Condition.cud"],
+        f"{HIGH_ENTRY}.scopes": recommending,
+        "categories.record_modification.entries.high.scopes": ["user/Condition.cud"],
     }
     widened = {
         "tier_rules.3.types": types,
-        "categories.record_modification.cells.high.scopes": ["system/*.cruds"],
+        "categories.record_modification.entries.high.scopes": ["system/*.cruds"],
     }
     before, after = book(both), book(both | widened)
 
@@ -344,16 +344,16 @@ def test_all_that_is_new_is_listed_most_severe_first_and_falls_are_folded_by_rul
     assert digest_of(found) != digest_of(found[1:])
 
 
-def test_what_a_new_category_and_a_new_cell_allow_is_written_out() -> None:
-    """Who agrees to a cell agrees to its scopes, clients and limits."""
-    cell = {"scopes": ["system/*.cruds", LABORATORY], "client_authentication": ["private_key_jwt"]}
+def test_what_a_new_category_and_a_new_entry_allow_is_written_out() -> None:
+    """Who agrees to an entry agrees to its scopes, clients and limits."""
+    entry = {"scopes": ["system/*.cruds", LABORATORY], "client_authentication": ["private_key_jwt"]}
     after = book(
-        {"categories.games": {"title": "Games", "floor": "high", "open": True, "cells": {"high": cell}}}
+        {"categories.games": {"title": "Games", "floor": "high", "open": True, "entries": {"high": entry}}}
     )
 
     found = {each.path: each.sentence for each in privilege_increases(BOOK, after)}
 
-    new = found["categories.games.cells.high"]
+    new = found["categories.games.entries.high"]
     assert all(each in new for each in ("system/*.cruds", LABORATORY, "private_key_jwt", "quota.burst 100"))
     assert "categories.games" in found
 
@@ -379,7 +379,7 @@ def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison
         for n in range(39)
     ]
     made = {
-        "categories": {"games": {"title": "Games", "floor": "low", "open": True, "cells": {}}},
+        "categories": {"games": {"title": "Games", "floor": "low", "open": True, "entries": {}}},
         "base": {},
     }
     before = book(made | {"tier_rules": rules, "workflows": flows, "placements": names})
@@ -393,8 +393,8 @@ def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison
 
 
 def test_a_comparison_is_made_once_for_two_digests() -> None:
-    before, after = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
-    again = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
+    before, after = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_ENTRY}.quota": {"burst": 101}})
+    again = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_ENTRY}.quota": {"burst": 101}})
 
     assert privilege_increases(before, after) is privilege_increases(*again)
 
@@ -415,19 +415,19 @@ GRANULAR_SCOPES = [
     for letters in ("rs", "c")
     for value in ("laboratory", "vital-signs")
 ]
-CELL_PATHS = [
-    f"categories.{name}.cells.{tier}"
+ENTRY_PATHS = [
+    f"categories.{name}.entries.{tier}"
     for name in ("scheduling", "care_recommendations")
     for tier in ("moderate", "high")
 ]
 EDITS += [
     *(
         (f"{path}.scopes", scopes)
-        for path in CELL_PATHS
+        for path in ENTRY_PATHS
         for scopes in ([], GRANULAR_SCOPES[:3], GRANULAR_SCOPES[5:9])
     ),
-    *((f"{path}.quota", {"burst": burst}) for path in CELL_PATHS for burst in (1, 99, 101)),
-    *((f"{path}.traffic_class", name) for path in CELL_PATHS for name in ("bulk", "clinical_interactive")),
+    *((f"{path}.quota", {"burst": burst}) for path in ENTRY_PATHS for burst in (1, 99, 101)),
+    *((f"{path}.traffic_class", name) for path in ENTRY_PATHS for name in ("bulk", "clinical_interactive")),
     *(
         ("tier_rules", [*document()["tier_rules"], OBSERVATIONS | more])
         for more in (
@@ -456,7 +456,7 @@ own = st.lists(
 def test_whatever_any_app_gains_is_listed(
     first: list[tuple[str, Any]], second: list[tuple[str, Any]], apps: list[tuple[Applicant, list[str], str]]
 ) -> None:
-    """C210: scopes, and the limits of the cell that it acts in, unless it lost its riskiest scopes."""
+    """C210: scopes, and the limits of the entry that it acts in, unless it lost its riskiest scopes."""
     before, after = _valid(first), _valid(second)
     assume(before is not None and after is not None)
     assert before is not None
@@ -467,23 +467,23 @@ def test_whatever_any_app_gains_is_listed(
         app = replace(drawn, scopes=(*drawn.scopes, *more), category=category or drawn.category)
         was, now = admit(before, app), admit(after, app)
         gained = not all_covered(now.scopes, was.scopes)
-        if was.cell and now.cell and was.tier and now.tier and now.tier.rank >= was.tier.rank:
-            gained = gained or any(limit(now.cell) > limit(was.cell) for limit in LIMITS)
+        if was.entry and now.entry and was.tier and now.tier and now.tier.rank >= was.tier.rank:
+            gained = gained or any(limit(now.entry) > limit(was.entry) for limit in LIMITS)
         assert not gained or app.category in listed, app
 
 
-LIMITS: list[Callable[[Cell], Any]] = [
-    lambda cell: cell.quota.burst,
-    lambda cell: cell.quota.rate_per_s,
-    lambda cell: cell.lifetimes.refresh_token,
-    lambda cell: cell.lifetimes.authorization,
-    lambda cell: cell.lifetimes.expiry.rank,
-    lambda cell: not cell.dormant_ends,
-    lambda cell: cell.fix_days_high,
-    lambda cell: -cell.automation.rank,
-    lambda cell: cell.certificate_life,
-    lambda cell: cell.alerts.failed_percent,
-    lambda cell: -list(TrafficClass).index(cell.traffic_class),
+LIMITS: list[Callable[[PolicyEntry], Any]] = [
+    lambda entry: entry.quota.burst,
+    lambda entry: entry.quota.rate_per_s,
+    lambda entry: entry.lifetimes.refresh_token,
+    lambda entry: entry.lifetimes.authorization,
+    lambda entry: entry.lifetimes.expiry.rank,
+    lambda entry: not entry.dormant_ends,
+    lambda entry: entry.fix_days_high,
+    lambda entry: -entry.automation.rank,
+    lambda entry: entry.certificate_life,
+    lambda entry: entry.alerts.failed_percent,
+    lambda entry: -list(TrafficClass).index(entry.traffic_class),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The rule book's document: what is refused, where and why, and that one book has one digest (C179, C181)."""
+"""The policy's document: what is refused, where and why, and that one policy has one digest (C179, C181)."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ from hilum.policy.matrix.soundness import pack_faults, soundness_faults
 from tests.effort import calls_of, effort
 from tests.unit.policy.matrix.books import GONE, book, document, faults_of
 
-LOW = "categories.scheduling.cells.low"
+LOW = "categories.scheduling.entries.low"
 
 
 def test_the_shipped_book_has_the_categories_of_the_mission() -> None:
@@ -71,23 +71,23 @@ def test_equal_books_written_differently_have_one_digest() -> None:
     assert book({"exceptions.waivable": ["proofs.owner"]}).digest != shipped_book().digest
 
 
-def test_a_cell_has_what_its_base_has_unless_it_says_otherwise() -> None:
+def test_a_entry_has_what_its_base_has_unless_it_says_otherwise() -> None:
     changed = book({"base.low.quota.burst": 7, f"{LOW}.quota": {"rate_per_s": 3}})
 
-    quota = changed.categories["scheduling"].cells[Tier.LOW].quota
+    quota = changed.categories["scheduling"].entries[Tier.LOW].quota
 
     assert (quota.rate_per_s, quota.burst) == (3.0, 7)
 
 
-def test_the_scopes_of_a_cell_include_those_of_the_lower_tiers() -> None:
-    lower = shipped_book().categories["scheduling"].cells
-    upper = shipped_book().categories["documentation_assistance"].cells
+def test_the_scopes_of_a_entry_include_those_of_the_lower_tiers() -> None:
+    lower = shipped_book().categories["scheduling"].entries
+    upper = shipped_book().categories["documentation_assistance"].entries
 
     assert set(lower[Tier.LOW].scopes) < set(lower[Tier.MODERATE].scopes)
     assert set(upper[Tier.MODERATE].scopes) < set(upper[Tier.HIGH].scopes)
 
 
-CELL = "categories.scheduling.cells.low"
+ENTRY = "categories.scheduling.entries.low"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ CELL = "categories.scheduling.cells.low"
     ],
 )
 def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, shares: tuple[int, ...]) -> None:
-    """C133: and a book that says nothing keeps nothing free, as before there were shares."""
+    """C133: and a policy that says nothing keeps nothing free, as before there were shares."""
     made = book({"traffic": traffic})
     stored, faults = read_stored(render(made), made.digest)
 
@@ -129,7 +129,7 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({"categories.scheduling": "all"}, ("categories.scheduling", "not_a_table")),
         ({"categories.scheduling.floor": "none"}, ("categories.scheduling.floor", "word_unknown")),
         ({"categories.scheduling.open": 1}, ("categories.scheduling.open", "not_a_flag")),
-        ({"categories.scheduling.cells.extreme": {}}, ("categories.scheduling.cells", "word_unknown")),
+        ({"categories.scheduling.entries.extreme": {}}, ("categories.scheduling.entries", "word_unknown")),
         ({f"{LOW}.surprise": 1}, (f"{LOW}.surprise", "unknown")),
         ({f"{LOW}.scopes": "user/*.rs"}, (f"{LOW}.scopes", "not_a_list")),
         ({f"{LOW}.scopes": ["user/*.sr"]}, (f"{LOW}.scopes", "scope_malformed")),
@@ -204,9 +204,9 @@ def test_too_many_names_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [None, [], "book", 7, {"format": [1]}, {1: 2}, {"format": 1, "categories": {"a": {"cells": 3}}}]
+    "raw", [None, [], "book", 7, {"format": [1]}, {1: 2}, {"format": 1, "categories": {"a": {"entries": 3}}}]
 )
-def test_what_is_no_rule_book_at_all_is_refused(raw: object) -> None:
+def test_what_is_no_policy_at_all_is_refused(raw: object) -> None:
     made, faults = read_book(raw)
 
     assert made is None
@@ -221,7 +221,7 @@ json_values = st.recursive(
 PLACES = [
     "title", "base", "base.low", "base.low.quota", "base.low.quota.burst", "base.low.scenarios", "exceptions", "workflows", "packs", "packs.0",
     "packs.0.valid_from", "packs.0.step_days", "tier_rules", "tier_rules.0", "tier_rules.0.types", "tier_rules.0.because", "regulated_lane",
-    "regulated_lane.0.requires", "categories", "categories.scheduling", "categories.scheduling.cells", LOW, f"{LOW}.scopes", f"{LOW}.lifetimes",
+    "regulated_lane.0.requires", "categories", "categories.scheduling", "categories.scheduling.entries", LOW, f"{LOW}.scopes", f"{LOW}.lifetimes",
 ]  # fmt: skip
 
 
@@ -235,7 +235,7 @@ def test_whatever_stands_in_a_place_the_document_is_a_book_or_has_faults(place: 
         assert read_book(render(made))[0] is not None
 
 
-# --- what no book may do -------------------------------------------------------------------------------------------------------
+# --- what no policy may do -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", sorted(NEVER_A_CONDITION))
@@ -295,8 +295,8 @@ def test_no_tier_is_limited_less_than_a_lower_one(changes: dict[str, Any], field
     assert any(path.endswith(field) and code == "looser_than_lower_tier" for path, code in found)
 
 
-def test_a_scope_that_no_cell_would_ever_decide_on_is_refused() -> None:
-    moderate = "categories.scheduling.cells.moderate.scopes"
+def test_a_scope_that_no_entry_would_ever_decide_on_is_refused() -> None:
+    moderate = "categories.scheduling.entries.moderate.scopes"
 
     assert faults_of({moderate: ["user/Immunization.rs"]}) == [(moderate, "never_used")]
     assert faults_of({moderate: ["user/*.rs"]}) == [(moderate, "never_used")]
@@ -305,11 +305,11 @@ def test_a_scope_that_no_cell_would_ever_decide_on_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "code"),
     [
-        ({f"{CELL}.lifetimes.idle": "1 min"}, f"{CELL}.lifetimes.idle", "too_short"),
-        ({f"{CELL}.lifetimes.absolute": "1 min"}, f"{CELL}.lifetimes.absolute", "too_short"),
-        ({f"{CELL}.lifetimes.expiry": "never"}, f"{CELL}.lifetimes.expiry", "word_unknown"),
-        ({f"{CELL}.lifetimes.idle": None}, f"{CELL}.lifetimes.idle", "missing"),
-        ({f"{CELL}.dormant_ends": "yes"}, f"{CELL}.dormant_ends", "not_a_flag"),
+        ({f"{ENTRY}.lifetimes.idle": "1 min"}, f"{ENTRY}.lifetimes.idle", "too_short"),
+        ({f"{ENTRY}.lifetimes.absolute": "1 min"}, f"{ENTRY}.lifetimes.absolute", "too_short"),
+        ({f"{ENTRY}.lifetimes.expiry": "never"}, f"{ENTRY}.lifetimes.expiry", "word_unknown"),
+        ({f"{ENTRY}.lifetimes.idle": None}, f"{ENTRY}.lifetimes.idle", "missing"),
+        ({f"{ENTRY}.dormant_ends": "yes"}, f"{ENTRY}.dormant_ends", "not_a_flag"),
     ],
 )
 def test_a_limit_of_grants_that_cannot_be_meant_is_refused(
@@ -324,11 +324,11 @@ def test_a_limit_of_grants_that_cannot_be_meant_is_refused(
     [
         ({"regulated_lane.0.within_business_days": 11}, "regulated_lane", "too_slow"),
         ({"regulated_lane.1": GONE}, "regulated_lane", "step_missing"),
-        ({f"{'categories.unclassified.cells.high'}.lifetimes.refresh_token": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
-        ({"categories.unclassified.cells.high.lifetimes.idle": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
-        ({"categories.unclassified.cells.high.lifetimes.absolute": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
-        ({"categories.unclassified.cells.high.lifetimes.expiry": "one_time"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
-        ({"categories.unclassified.cells.high.dormant_ends": True, "categories.unclassified.cells.high.dormant_days": 91}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
+        ({f"{'categories.unclassified.entries.high'}.lifetimes.refresh_token": "91 d"}, "categories.unclassified.entries.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.entries.high.lifetimes.idle": "91 d"}, "categories.unclassified.entries.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.entries.high.lifetimes.absolute": "91 d"}, "categories.unclassified.entries.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.entries.high.lifetimes.expiry": "one_time"}, "categories.unclassified.entries.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.entries.high.dormant_ends": True, "categories.unclassified.entries.high.dormant_days": 91}, "categories.unclassified.entries.high.lifetimes.refresh_token", "too_short"),
     ],
 )  # fmt: skip
 def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_until_their_end(
@@ -371,31 +371,31 @@ def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
 
 def test_no_book_lets_tokens_live_longer_than_revocations_are_remembered() -> None:
     """C47: a tier can only shorten them."""
-    cells = [cell for each in shipped_book().categories.values() for cell in each.cells.values()]
+    entries = [entry for each in shipped_book().categories.values() for entry in each.entries.values()]
 
-    assert max(cell.lifetimes.access_token for cell in cells) <= ACCESS_TOKEN_BOUND
-    assert max(cell.lifetimes.backend_token for cell in cells) <= BACKEND_TOKEN_BOUND
+    assert max(entry.lifetimes.access_token for entry in entries) <= ACCESS_TOKEN_BOUND
+    assert max(entry.lifetimes.backend_token for entry in entries) <= BACKEND_TOKEN_BOUND
 
 
 def _steps_of_soundness(scopes: int) -> int:
-    """Count the calls of functions that judging a book takes whose low cell lists some scopes, and each upper cell one more."""
+    """Count the calls of functions that judging a policy takes whose low entry lists some scopes, and each upper entry one more."""
     low = [f"user/Observation.rs?code={n}" for n in range(scopes)]
     made = book()
     category = made.categories["scheduling"]
-    cells = {
-        tier: replace(category.cells[Tier.LOW], scopes=(*low, *more))
+    entries = {
+        tier: replace(category.entries[Tier.LOW], scopes=(*low, *more))
         for tier, more in (
             (Tier.LOW, ()),
             (Tier.MODERATE, ("user/Condition.rs",)),
             (Tier.HIGH, ("user/Condition.rs", "user/Encounter.rs")),
         )
     }
-    wide = replace(made, categories={"scheduling": replace(category, cells=cells)})
+    wide = replace(made, categories={"scheduling": replace(category, entries=entries)})
     return calls_of(lambda: soundness_faults(wide))
 
 
 def test_judging_a_book_costs_in_proportion_to_its_scopes() -> None:
-    """A valid book of 49 KB took 3.2 seconds, since each scope of a cell was compared with each of the cells below."""
+    """A valid policy of 49 KB took 3.2 seconds, since each scope of an entry was compared with each of the entries below."""
     base = _steps_of_soundness(0)
     few, many = (_steps_of_soundness(scopes) - base for scopes in (90, 180))
 
@@ -416,14 +416,14 @@ def test_judging_a_book_costs_in_proportion_to_its_scopes() -> None:
         ("user/Condition.rs", "user/Observation.rs", True),
     ],
 )
-def test_a_scope_that_its_own_tiers_cell_does_not_list_is_never_used(
+def test_a_scope_that_its_own_tiers_entry_does_not_list_is_never_used(
     low: str, above: str, faulty: bool
 ) -> None:
     changes = {
-        "categories.scheduling.cells.low.scopes": [low],
-        "categories.scheduling.cells.moderate.scopes": [above],
+        "categories.scheduling.entries.low.scopes": [low],
+        "categories.scheduling.entries.moderate.scopes": [above],
     }
 
     found = faults_of(changes)
 
-    assert found == ([("categories.scheduling.cells.moderate.scopes", "never_used")] if faulty else [])
+    assert found == ([("categories.scheduling.entries.moderate.scopes", "never_used")] if faulty else [])

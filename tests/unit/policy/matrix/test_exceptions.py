@@ -93,17 +93,17 @@ def test_raising_to_the_computed_tier_or_below_changes_nothing() -> None:
         assert admit(raised(BOOK, tier), app) == admit(BOOK, app)
 
 
-def test_a_raise_into_a_tier_without_a_cell_withholds_everything_below_it() -> None:
-    """C19: scheduling has no high cell."""
+def test_a_raise_into_a_tier_without_a_entry_withholds_everything_below_it() -> None:
+    """C19: scheduling has no high entry."""
     found = admit(raised(BOOK, Tier.HIGH), applicant("user/Slot.rs"))
 
-    assert (found.scopes, found.cell, found.tier) == ((), None, None)
+    assert (found.scopes, found.entry, found.tier) == ((), None, None)
     assert {each.why for each in found.withheld} == {Withholding.TIER}
 
 
-def test_a_raise_withholds_a_client_that_the_higher_cell_does_not_allow() -> None:
+def test_a_raise_withholds_a_client_that_the_higher_entry_does_not_allow() -> None:
     strict = book(
-        {"categories.clinical_decision_support.cells.high.client_authentication": ["private_key_jwt"]}
+        {"categories.clinical_decision_support.entries.high.client_authentication": ["private_key_jwt"]}
     )
     app = replace(
         applicant("user/Observation.rs", category="clinical_decision_support"),
@@ -114,8 +114,8 @@ def test_a_raise_withholds_a_client_that_the_higher_cell_does_not_allow() -> Non
     assert [each.why for each in admit(raised(strict, Tier.HIGH), app).withheld] == [Withholding.CLIENT]
 
 
-def test_a_raise_withholds_only_what_the_higher_cell_does_not_allow() -> None:
-    """C19: the certificate of the lower tier keeps what the higher cell allows too."""
+def test_a_raise_withholds_only_what_the_higher_entry_does_not_allow() -> None:
+    """C19: the certificate of the lower tier keeps what the higher entry allows too."""
     app = applicant("user/Observation.rs", category="clinical_decision_support", certified_tier=Tier.MODERATE)
 
     found = admit(raised(BOOK, Tier.HIGH), app)
@@ -123,30 +123,30 @@ def test_a_raise_withholds_only_what_the_higher_cell_does_not_allow() -> None:
     assert (found.scopes, found.withheld, found.tier) == (("user/Observation.rs",), (), Tier.HIGH)
 
 
-def test_of_two_cells_the_stricter_limit_counts_whichever_has_it() -> None:
-    """C19: the high cell has the better traffic class, and the raise does not bring it."""
-    cells = BOOK.categories["patient_communication"].cells
-    looser = book({"categories.patient_communication.cells.moderate.traffic_class": "clinical_interactive"})
-    above = looser.categories["patient_communication"].cells[Tier.MODERATE]
+def test_of_two_entries_the_stricter_limit_counts_whichever_has_it() -> None:
+    """C19: the high entry has the better traffic class, and the raise does not bring it."""
+    entries = BOOK.categories["patient_communication"].entries
+    looser = book({"categories.patient_communication.entries.moderate.traffic_class": "clinical_interactive"})
+    above = looser.categories["patient_communication"].entries[Tier.MODERATE]
 
-    both = stricter(cells[Tier.LOW], above)
+    both = stricter(entries[Tier.LOW], above)
 
-    assert both.traffic_class is cells[Tier.LOW].traffic_class
+    assert both.traffic_class is entries[Tier.LOW].traffic_class
     assert both.lifetimes.access_token == min(
-        cells[Tier.LOW].lifetimes.access_token, above.lifetimes.access_token
+        entries[Tier.LOW].lifetimes.access_token, above.lifetimes.access_token
     )
-    assert both.evidence >= cells[Tier.LOW].evidence | above.evidence
+    assert both.evidence >= entries[Tier.LOW].evidence | above.evidence
 
 
-def test_what_the_lower_cell_asks_for_is_asked_for_after_a_raise_too() -> None:
-    """C19: an agreement or a proof that only the lower cell needs."""
-    cells = BOOK.categories["patient_communication"].cells
-    asks = replace(cells[Tier.LOW], agreements=frozenset({"data_sharing"}), proofs=frozenset({"owner"}))
+def test_what_the_lower_entry_asks_for_is_asked_for_after_a_raise_too() -> None:
+    """C19: an agreement or a proof that only the lower entry needs."""
+    entries = BOOK.categories["patient_communication"].entries
+    asks = replace(entries[Tier.LOW], agreements=frozenset({"data_sharing"}), proofs=frozenset({"owner"}))
 
-    both = stricter(asks, cells[Tier.MODERATE])
+    both = stricter(asks, entries[Tier.MODERATE])
 
-    assert both.agreements == cells[Tier.MODERATE].agreements | {"data_sharing"}
-    assert both.proofs == cells[Tier.MODERATE].proofs | {"owner"}
+    assert both.agreements == entries[Tier.MODERATE].agreements | {"data_sharing"}
+    assert both.proofs == entries[Tier.MODERATE].proofs | {"owner"}
 
 
 @APPLICANTS
@@ -160,16 +160,16 @@ def test_a_raise_never_widens_anything(
 
     assert all_covered(after.scopes, before.scopes)
     assert after.assessment.tier.rank >= before.assessment.tier.rank
-    if after.cell is not None:
-        assert before.cell is not None
-        assert stricter(before.cell, after.cell).lifetimes == after.cell.lifetimes
-        assert stricter(before.cell, after.cell).quota == after.cell.quota
-        assert stricter(before.cell, after.cell).traffic_class is after.cell.traffic_class
-        assert after.cell.certificate_life <= before.cell.certificate_life
+    if after.entry is not None:
+        assert before.entry is not None
+        assert stricter(before.entry, after.entry).lifetimes == after.entry.lifetimes
+        assert stricter(before.entry, after.entry).quota == after.entry.quota
+        assert stricter(before.entry, after.entry).traffic_class is after.entry.traffic_class
+        assert after.entry.certificate_life <= before.entry.certificate_life
 
 
 def test_a_raised_tier_has_no_end_but_the_one_that_a_reviewer_gives_it() -> None:
-    """C19: its end gives access back, whatever the rule book and the time."""
+    """C19: its end gives access back, whatever the policy and the time."""
     gone = book({"exceptions": GONE})
 
     assert exception_end(RAISE, gone) is None
@@ -275,7 +275,7 @@ def test_an_exception_counts_where_and_while_it_was_agreed_to(
         (book({"exceptions.longest": "12 h"}), "expired"),
     ],
 )
-def test_another_rule_book_ends_a_lowered_tier(changed: Book, fault: str) -> None:
+def test_another_policy_ends_a_lowered_tier(changed: Book, fault: str) -> None:
     """C19."""
     assert exception_fault(EXCEPTION, changed, None, START + DAY) == fault
 
@@ -325,23 +325,23 @@ def test_a_lowered_tier_never_takes_away_what_an_app_had(
 # --- waiving -------------------------------------------------------------------------------------------------------------------
 
 WAIVABLE = {"exceptions.waivable": ["evidence.data_flow"]}
-ASKS = book({"categories.scheduling.cells.low.evidence": ["automated_checks", "data_flow"], **WAIVABLE})
+ASKS = book({"categories.scheduling.entries.low.evidence": ["automated_checks", "data_flow"], **WAIVABLE})
 ALL_WAIVABLE = book({"exceptions.waivable": sorted(requirements(BOOK.evidence, BOOK.scenarios))})
 
 
 def evidence_of(of: Book, category: str = "scheduling", tier: Tier = Tier.LOW) -> frozenset[str]:
-    return of.categories[category].cells[tier].evidence
+    return of.categories[category].entries[tier].evidence
 
 
-def test_a_waived_requirement_is_not_asked_for_in_its_cell_alone() -> None:
+def test_a_waived_requirement_is_not_asked_for_in_its_entry_alone() -> None:
     """C207."""
     facts = PolicyFacts(ASKS, exceptions={APP: (WAIVER,)})
 
     found = facts.asked_of(ASKS, APP, START)
 
     assert evidence_of(found) == {"automated_checks"}
-    assert found.categories["scheduling"].cells[Tier.LOW].waived == {"evidence.data_flow"}
-    rest = [(name, tier) for name, of in ASKS.categories.items() for tier in of.cells]
+    assert found.categories["scheduling"].entries[Tier.LOW].waived == {"evidence.data_flow"}
+    rest = [(name, tier) for name, of in ASKS.categories.items() for tier in of.entries]
     rest.remove(("scheduling", Tier.LOW))
     assert all(evidence_of(found, *name) == evidence_of(ASKS, *name) for name in rest)
     assert facts.asked_of(ASKS, AppId("app_2"), START) is ASKS
@@ -352,7 +352,7 @@ def test_a_waived_requirement_is_not_asked_for_in_its_cell_alone() -> None:
     "requirement", [*sorted(NEVER_WAIVED), "disciplines.technical", "workflows.x", "evidence.", "", "x"]
 )
 def test_what_may_not_be_waived_stays_whoever_agrees(requirement: str) -> None:
-    """C207: and what a book does not know is no requirement."""
+    """C207: and what a policy does not know is no requirement."""
     given = replace(WAIVER, requirement=requirement)
 
     assert exception_fault(given, ASKS, None, START) == "requirement_gone"
@@ -363,10 +363,10 @@ def test_what_may_not_be_waived_stays_whoever_agrees(requirement: str) -> None:
     ("changed", "fault"),
     [
         (ASKS, ""),
-        (book({"categories.scheduling.cells.low.evidence": ["automated_checks"], **WAIVABLE}), "requirement_gone"),
-        (book({"categories.scheduling.cells.low.evidence": ["data_flow"]}), "requirement_gone"),
-        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "evidence.data_flow": "Another", **WAIVABLE}), "requirement_changed"),
-        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "exceptions.longest": "1 h", **WAIVABLE}), "expired"),
+        (book({"categories.scheduling.entries.low.evidence": ["automated_checks"], **WAIVABLE}), "requirement_gone"),
+        (book({"categories.scheduling.entries.low.evidence": ["data_flow"]}), "requirement_gone"),
+        (book({"categories.scheduling.entries.low.evidence": ["data_flow"], "evidence.data_flow": "Another", **WAIVABLE}), "requirement_changed"),
+        (book({"categories.scheduling.entries.low.evidence": ["data_flow"], "exceptions.longest": "1 h", **WAIVABLE}), "expired"),
     ],
 )  # fmt: skip
 def test_a_requirement_that_is_another_one_now_is_asked_for_again(changed: Book, fault: str) -> None:
@@ -375,15 +375,15 @@ def test_a_requirement_that_is_another_one_now_is_asked_for_again(changed: Book,
 
 
 @given(st.sampled_from(sorted(BOOK.categories)), st.sampled_from(Tier), st.data())
-def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
+def test_a_waiver_takes_one_name_from_one_entry_and_nothing_else(
     category: str, tier: Tier, data: st.DataObject
 ) -> None:
-    """C207: limits, scopes, disciplines and ways to authenticate stay as the book has them."""
-    cell = BOOK.categories[category].cells.get(tier)
+    """C207: limits, scopes, disciplines and ways to authenticate stay as the policy has them."""
+    entry = BOOK.categories[category].entries.get(tier)
     names = (
         []
-        if cell is None
-        else [f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind))]
+        if entry is None
+        else [f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(entry, kind))]
     )
     requirement = data.draw(st.sampled_from([*names, "evidence.nothing"]))
     title = {**BOOK.evidence, **BOOK.scenarios}.get(requirement.partition(".")[2], "")
@@ -392,8 +392,8 @@ def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
     found = excepted(ALL_WAIVABLE, [given], None, START)
 
     for name, of in found.categories.items():
-        for at, after in of.cells.items():
-            before = BOOK.categories[name].cells[at]
+        for at, after in of.entries.items():
+            before = BOOK.categories[name].entries[at]
             kinds = {kind: getattr(before, kind) for kind in WAIVABLE_KINDS}
             assert replace(after, waived=frozenset(), **kinds) == before
             lost = {
@@ -405,9 +405,9 @@ def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
 
 @given(st.sampled_from(sorted(requirements(BOOK.evidence, BOOK.scenarios))))
 def test_what_a_book_does_not_list_is_waived_for_nobody(requirement: str) -> None:
-    """C207: the shipped book lists nothing."""
+    """C207: the shipped policy lists nothing."""
     for category, of in BOOK.categories.items():
-        for tier in of.cells:
+        for tier in of.entries:
             title = title_of(BOOK, requirement)
             given = replace(WAIVER, category=category, tier=tier.value, requirement=requirement, title=title)
             assert excepted(BOOK, [given], None, START) is BOOK
@@ -437,7 +437,7 @@ def test_an_ai_that_acts_alone_is_of_the_high_tier_and_reads_only() -> None:
     }
 
 
-def test_a_hospital_with_an_exception_lets_it_write_what_its_cell_allows() -> None:
+def test_a_hospital_with_an_exception_lets_it_write_what_its_entry_allows() -> None:
     """C23."""
     alone = replace(EXCEPTION, kind=ExceptionKind.AUTONOMOUS_WRITES, tenant=GENERAL, tier="")
     of = excepted(BOOK, [alone], GENERAL, START)
@@ -450,7 +450,7 @@ def test_a_hospital_with_an_exception_lets_it_write_what_its_cell_allows() -> No
 def test_an_app_that_would_only_write_gets_nothing_without_an_exception() -> None:
     found = admit(BOOK, replace(ALONE, scopes=("user/Flag.c",)))
 
-    assert (found.scopes, found.cell, found.tier) == ((), None, None)
+    assert (found.scopes, found.entry, found.tier) == ((), None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How many patients an app reaches counts for its risk tier, where the rule book asks for it (C18, C21)."""
+"""How many patients an app reaches counts for its risk tier, where the policy asks for it (C18, C21)."""
 
 from dataclasses import replace
 from typing import Any
@@ -115,12 +115,12 @@ def test_the_tier_says_why_in_one_sentence() -> None:
 def test_each_category_that_lists_health_data_without_a_person_lets_who_reaches_many_apply(
     category: str,
 ) -> None:
-    """What the rule raises has a cell to be raised to: nothing is refused that was to be had with less evidence."""
+    """What the rule raises has an entry to be raised to: nothing is refused that was to be had with less evidence."""
     made = replace(app("system/*.rs", population=Population.ALL), category=category)
     found = admit(shipped_book(), made)
 
     assert (found.tier, found.withheld == () or category == "prior_authorization") == (Tier.HIGH, True)
-    assert found.cell is not None
+    assert found.entry is not None
 
 
 def test_a_wider_population_never_lowers_the_tier() -> None:

@@ -1,4 +1,4 @@
-"""Scope products: what a book may say of them, what is granted under them and until when, and what ends with notice (C61, C62, C65)."""
+"""Scope products: what a policy may say of them, what is granted under them and until when, and what ends with notice (C61, C62, C65)."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -74,9 +74,9 @@ def applicant(*scopes: str) -> Applicant:
         ({"scopes.notes.covers": ["patient/Papyrus.rs"]}, ("scopes.notes.covers", "resource_type_unknown")),
         ({"scopes.notes.price": 5}, ("scopes.notes.price", "unknown")),
         ({"scopes": GONE}, ("scopes", "missing")),
-        ({"scopes.directory": GONE}, ("categories.scheduling.cells.low.scopes", "scope_without_product")),
-        ({"scopes.notes.status": "draft"}, ("categories.record_modification.cells.high.scopes", "scope_without_product")),
-        ({"scopes.session": GONE}, ("categories.analytics.cells.moderate.session_scopes", "scope_without_product")),
+        ({"scopes.directory": GONE}, ("categories.scheduling.entries.low.scopes", "scope_without_product")),
+        ({"scopes.notes.status": "draft"}, ("categories.record_modification.entries.high.scopes", "scope_without_product")),
+        ({"scopes.session": GONE}, ("categories.analytics.entries.moderate.session_scopes", "scope_without_product")),
         ({"scopes.notes.sunset": SUNSET}, ("scopes.notes.status", "contradictory")),
         ({"scopes.notes.successor": "messages"}, ("scopes.notes.status", "contradictory")),
         (ending_without("successor"), ("scopes.messages.successor", "successor_missing")),
@@ -202,11 +202,11 @@ def test_no_scope_ends_sooner_than_after_ninety_days_of_notice(
 ) -> None:
     old = as_of(before if isinstance(before, Book) else book(before), at(today))
     # Nothing lists what a retired product covers.
-    cells: dict[str, Any] = {
-        f"categories.{category.name}.cells": {} for category in BOOK.categories.values()
+    entries: dict[str, Any] = {
+        f"categories.{category.name}.entries": {} for category in BOOK.categories.values()
     } if after.get("scopes.messages.status") == "retired" else {}  # fmt: skip
-    kept = {f"workflows.{name}.scopes": ["user/Patient.rs"] for name in BOOK.workflows} if cells else {}
-    new = book({**after, **cells, **kept})
+    kept = {f"workflows.{name}.scopes": ["user/Patient.rs"] for name in BOOK.workflows} if entries else {}
+    new = book({**after, **entries, **kept})
 
     assert bool(notice_faults(old, new, today)) is refused
 
@@ -257,7 +257,7 @@ def test_the_nine_workflows_have_owner_purpose_version_and_scopes() -> None:
 
 @cache
 def ending_book(name: str) -> Book:
-    """Return a book in which one product ends."""
+    """Return a policy in which one product ends."""
     changes = {key.replace("messages", name): value for key, value in ending_without("successor").items()}
     return book({**changes, f"scopes.{name}.no_successor": "It is a test."})
 

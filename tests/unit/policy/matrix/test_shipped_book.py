@@ -1,4 +1,4 @@
-"""The shipped rule book: what it lists can be used by a person, and the same scope asks for the same evidence in every category."""
+"""The shipped policy: what it lists can be used by a person, and the same scope asks for the same evidence in every category."""
 
 from itertools import product
 
@@ -35,7 +35,7 @@ BITS = (1, 2, 4, 8, 16)
 
 
 def listed(category: Category) -> list[ClinicalScope]:
-    found = {text for cell in category.cells.values() for text in cell.scopes}
+    found = {text for entry in category.entries.values() for text in entry.scopes}
     return [each for each in parse_stored(sorted(found)) if isinstance(each, ClinicalScope)]
 
 
@@ -82,9 +82,9 @@ def asked_of(category: Category) -> dict[str, tuple[frozenset[str], frozenset[st
     )
     found = {}
     for atom in atoms():
-        cell = category.cells.get(judge(atom))
-        if cell is not None and all_covered((render(atom),), cell.scopes):
-            found[render(atom)] = (cell.evidence, frozenset(map(str, cell.disciplines)))
+        entry = category.entries.get(judge(atom))
+        if entry is not None and all_covered((render(atom),), entry.scopes):
+            found[render(atom)] = (entry.evidence, frozenset(map(str, entry.disciplines)))
     return found
 
 
@@ -107,7 +107,7 @@ def test_the_same_scope_asks_for_the_same_evidence_wherever_the_category_does_no
 def test_what_is_refused_as_order_entry_is_not_to_be_had_as_record_modification() -> None:
     writes = [atom for atom in atoms() if atom.letters & 0b1101 and LETTERS]
     orders, record = (
-        BOOK.categories[name].cells[Tier.HIGH].scopes for name in ("order_entry", "record_modification")
+        BOOK.categories[name].entries[Tier.HIGH].scopes for name in ("order_entry", "record_modification")
     )
     both = [
         render(each)
@@ -121,8 +121,8 @@ def test_what_is_refused_as_order_entry_is_not_to_be_had_as_record_modification(
 @pytest.mark.parametrize("category", REVIEWED, ids=lambda each: each.name)
 def test_whatever_needs_a_run_needs_a_drill_of_the_kill_switch(category: Category) -> None:
     """C195: the app was stopped in the sandbox, and behaved."""
-    runs = [each for each in category.cells.values() if "sandbox_run" in each.evidence]
+    runs = [each for each in category.entries.values() if "sandbox_run" in each.evidence]
 
     assert all("kill_switch" in each.scenarios for each in runs)
     assert all("optional_declined" in each.scenarios for each in runs), "C211"
-    assert runs or set(category.cells) == {Tier.LOW}
+    assert runs or set(category.entries) == {Tier.LOW}

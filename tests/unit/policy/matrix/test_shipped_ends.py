@@ -1,4 +1,4 @@
-"""By which limits grants end in the shipped book: the higher the tier, the sooner; apps from before there were categories have none (C194)."""
+"""By which limits grants end in the shipped policy: the higher the tier, the sooner; apps from before there were categories have none (C194)."""
 
 from datetime import timedelta
 
@@ -23,42 +23,42 @@ ENDS = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_grants_of_each_category_end_by_the_tier(name: str) -> None:
-    for tier, cell in BOOK.categories[name].cells.items():
+    for tier, entry in BOOK.categories[name].entries.items():
         idle, absolute, expiry, dormant = ENDS[tier]
-        lives = cell.lifetimes
+        lives = entry.lifetimes
         assert (lives.idle, lives.absolute) == (timedelta(days=idle), timedelta(days=absolute))
-        assert (lives.expiry, cell.dormant_days, cell.dormant_ends) == (expiry, dormant, True)
+        assert (lives.expiry, entry.dormant_days, entry.dormant_ends) == (expiry, dormant, True)
 
 
 @pytest.mark.parametrize("name", [UNCLASSIFIED, SANDBOX_TRIAL])
 def test_apps_from_before_and_trials_keep_what_they_had(name: str) -> None:
-    for cell in BOOK.categories[name].cells.values():
-        lives = cell.lifetimes
+    for entry in BOOK.categories[name].entries.values():
+        lives = entry.lifetimes
         assert (lives.idle, lives.absolute, lives.expiry) == (None, None, Expiry.ROLLING)
-        assert not cell.dormant_ends
+        assert not entry.dormant_ends
 
 
 def test_apps_of_patients_that_keep_access_may_be_away_for_three_months() -> None:
     """C49; 45 CFR 170.315(g)(10): whichever limit comes first."""
     found = [
-        refreshed_for(cell)
+        refreshed_for(entry)
         for category in BOOK.categories.values()
-        for cell in category.cells.values()
-        if "offline_access" in cell.session_scopes
-        and any(each.startswith("patient/") for each in cell.scopes)
+        for entry in category.entries.values()
+        if "offline_access" in entry.session_scopes
+        and any(each.startswith("patient/") for each in entry.scopes)
     ]
 
     assert found
     assert min(found) >= timedelta(days=92)
 
 
-def test_a_cell_says_that_it_has_no_limit_where_its_base_has_one() -> None:
-    place = "categories.scheduling.cells.low.lifetimes"
+def test_a_entry_says_that_it_has_no_limit_where_its_base_has_one() -> None:
+    place = "categories.scheduling.entries.low.lifetimes"
     one = book({f"{place}.idle": "none", f"{place}.absolute": "none"})
     again, faults = read_stored(render(one), one.digest)
 
     assert faults == ()
     assert again is not None
     for each in (one, again):
-        lives = each.categories["scheduling"].cells[Tier.LOW].lifetimes
+        lives = each.categories["scheduling"].entries[Tier.LOW].lifetimes
         assert (lives.idle, lives.absolute) == (None, None)

@@ -14,7 +14,7 @@ from tests.unit.policy.matrix.books import GONE, document
 
 DOCUMENTS = sorted((Path(__file__).parent / "documents").glob("*.json"))
 """As releases stored them. Never changed; one is added for each format."""
-LOW = "categories.scheduling.cells.low"
+LOW = "categories.scheduling.entries.low"
 DIGEST = "d" * 64
 
 
@@ -46,8 +46,8 @@ def test_every_document_that_a_release_stored_is_still_read_whole(path: Path) ->
     assert set(book.categories) == set(json.loads(text)["categories"])
     written = json.loads(text)["categories"]
     for name, category in book.categories.items():
-        for tier, cell in category.cells.items():
-            assert list(cell.scopes) == written[name]["cells"][tier]["scopes"]
+        for tier, entry in category.entries.items():
+            assert list(entry.scopes) == written[name]["entries"][tier]["scopes"]
 
 
 def test_a_book_that_is_no_longer_sound_is_read() -> None:
@@ -63,7 +63,7 @@ def test_a_limit_above_todays_bound_counts_as_the_bound() -> None:
     book, warnings = stored({f"{LOW}.lifetimes.access_token": "2 h"})
 
     assert book is not None
-    assert book.categories["scheduling"].cells[Tier.LOW].lifetimes.access_token == ACCESS_TOKEN_BOUND
+    assert book.categories["scheduling"].entries[Tier.LOW].lifetimes.access_token == ACCESS_TOKEN_BOUND
     assert warnings == [(f"{LOW}.lifetimes.access_token", "out_of_range")]
 
 
@@ -76,7 +76,7 @@ def test_lists_and_texts_above_todays_bounds_are_read_whole() -> None:
 
     assert (book is not None, warnings) == (True, [])
     assert book is not None
-    assert len(book.categories["scheduling"].cells[Tier.LOW].scopes) == len(scopes)
+    assert len(book.categories["scheduling"].entries[Tier.LOW].scopes) == len(scopes)
     assert len(book.evidence) > len(evidence)
 
 
@@ -132,20 +132,20 @@ def test_what_is_no_document_is_refused(document_: Any) -> None:
 
 
 def test_a_document_that_would_not_be_readable_once_written_out_is_refused_when_it_is_added() -> None:
-    """139 scopes in each of two tiers are 278 in the upper one, since a cell is written out with those below it."""
+    """139 scopes in each of two tiers are 278 in the upper one, since an entry is written out with those below it."""
     scopes = {
         tier: [
             f"{prefix}/Appointment.rs?status={tier}{n}" for n in range(70) for prefix in ("user", "patient")
         ]
         for tier in ("low", "moderate")
     }
-    changes = {f"categories.scheduling.cells.{tier}.scopes": listed for tier, listed in scopes.items()}
+    changes = {f"categories.scheduling.entries.{tier}.scopes": listed for tier, listed in scopes.items()}
 
     book, faults = read_book(document(changes))
 
     assert book is None
     assert [(fault.path, fault.code) for fault in faults] == [
-        ("categories.scheduling.cells.moderate.scopes", "too_many")
+        ("categories.scheduling.entries.moderate.scopes", "too_many")
     ]
 
 
@@ -153,7 +153,12 @@ def test_a_document_above_the_bound_on_its_size_is_refused() -> None:
     long = "x" * 200
     scopes = [f"user/Observation.rs?code={n}{long}" for n in range(190)]
     categories = {
-        f"categories.c{n}": {"title": "C", "floor": "low", "open": True, "cells": {"low": {"scopes": scopes}}}
+        f"categories.c{n}": {
+            "title": "C",
+            "floor": "low",
+            "open": True,
+            "entries": {"low": {"scopes": scopes}},
+        }
         for n in range(14)
     }
 

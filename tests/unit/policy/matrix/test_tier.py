@@ -126,8 +126,8 @@ def test_a_version_is_certified_at_a_tier_for_each_way_to_authenticate() -> None
     assert tiers(SLOTS) == low
     assert tiers(replace(SLOTS, scopes=("user/MedicationRequest.c",))) == {}
     assert tiers(replace(SLOTS, category="games")) == {}
-    with_high_cell = replace(SLOTS, category=UNCLASSIFIED)
-    assert tiers(with_high_cell) == low | {ClientAuthentication.NONE: Tier.HIGH}
+    with_high_entry = replace(SLOTS, category=UNCLASSIFIED)
+    assert tiers(with_high_entry) == low | {ClientAuthentication.NONE: Tier.HIGH}
 
 
 @pytest.mark.parametrize(

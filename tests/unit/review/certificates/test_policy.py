@@ -161,7 +161,7 @@ def test_the_grace_is_that_of_the_clients_that_the_certification_counts_for(
 ) -> None:
     """C114: by the judgement of enforcement, so that a badge does not say what no door does."""
     graced = book(
-        {f"categories.unclassified.cells.{tier}.grace_days": 14 for tier in ("low", "moderate", "high")}
+        {f"categories.unclassified.entries.{tier}.grace_days": 14 for tier in ("low", "moderate", "high")}
     )
     ended = replace(CERT, expires_at=ENDS)
     client = replace(FACTS, **({"certified_until": ENDS} | facts))
@@ -200,13 +200,13 @@ def test_each_place_of_a_status_list_holds_its_own_status() -> None:
 
 
 def test_a_certificate_says_everything_that_was_certified_and_verifies_with_the_keys_alone() -> None:
-    """C113: version, scopes, tier, evidence by digest, rule book, dates, and where its status is."""
+    """C113: version, scopes, tier, evidence by digest, policy, dates, and where its status is."""
     found = policy.verify(signed(claims(LIST_SIZE + 5)), KEYS, now=NOW)
 
     assert (found.code, found.checked) == ("", False)
     assert found.claims["app"] == {"id": "app_1", "name": "Rota", "category": "scheduling"}
     assert found.claims["version"] == {"id": "ver_1", "label": "2.0"}
-    assert (found.claims["tier"], found.claims["rule_book"]) == ("low", 3)
+    assert (found.claims["tier"], found.claims["policy_version"]) == ("low", 3)
     assert found.claims["scopes"] == ["launch", "user/Slot.rs"]
     assert found.claims["evidence"] == {
         "submission": {"id": "sub_1", "sha256": "d" * 64},

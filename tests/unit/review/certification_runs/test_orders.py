@@ -54,11 +54,13 @@ def test_a_run_is_of_a_client_for_the_sandbox_at_a_sandbox_and_has_something_to_
     } | {"scenarios": "scenario_unknown"}
 
 
-def test_a_category_that_the_rule_book_has_no_more_needs_nothing() -> None:
+def test_a_category_that_the_policy_has_no_more_needs_nothing() -> None:
     """So that no run of it is opened: there is nothing to show."""
     book = shipped_book()
     scheduling = Applicant("scheduling", ("user/Slot.rs",), certified_tier=None)
 
-    assert policy.cells_of(book, replace(scheduling, category="gone")) == {}
-    assert policy.needed_of(book, policy.cells_of(book, replace(scheduling, category="gone")).values()) == {}
-    assert policy.cells_of(book, scheduling)
+    assert policy.entries_of(book, replace(scheduling, category="gone")) == {}
+    assert (
+        policy.needed_of(book, policy.entries_of(book, replace(scheduling, category="gone")).values()) == {}
+    )
+    assert policy.entries_of(book, scheduling)

@@ -138,7 +138,7 @@ def test_neither_a_suspicion_nor_what_was_fixed_climbs() -> None:
         (17, Level.WITHDRAW),
     ],
 )
-def test_the_cell_says_how_long_after_the_deadline_more_is_due(days: float, level: Level) -> None:
+def test_the_entry_says_how_long_after_the_deadline_more_is_due(days: float, level: Level) -> None:
     """C226: at once, if it says none."""
     assert policy.level_of(finding(), Limits(suspend_days=0, withdraw_days=10), NOW + days * DAY) is level
 

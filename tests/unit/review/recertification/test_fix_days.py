@@ -1,4 +1,4 @@
-"""What a cell says of findings about its apps: days to fix them, and how far the platform goes by itself (C115, C226)."""
+"""What an entry says of findings about its apps: days to fix them, and how far the platform goes by itself (C115, C226)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,35 +13,35 @@ from hilum.policy.matrix.models import Automation, Criteria, Tier
 from hilum.policy.matrix.strictness import stricter
 from hilum.review.recertification.models import DAYS, Level, Limits, Severity
 from hilum.review.recertification.policy import level_taken, limits_in, limits_under
-from tests.unit.policy.matrix.books import HIGH_CELL, MODERATE_CELL, book, faults_of
+from tests.unit.policy.matrix.books import HIGH_ENTRY, MODERATE_ENTRY, book, faults_of
 from tests.unit.policy.matrix.observed_books import DAY, LOW, at, low, observed
 
 BOOK = book()
-CELL = low(BOOK)
+ENTRY = low(BOOK)
 CARE, OTHER = "care_recommendations", "population_health"
 
 
 def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
-    """What is the default is not written out, also where a cell states it."""
+    """What is the default is not written out, also where an entry states it."""
     stated = {
-        f"{MODERATE_CELL}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))
+        f"{MODERATE_ENTRY}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))
     }
 
-    assert limits_in(CELL) == Limits(DAYS, Level.STOP)
+    assert limits_in(ENTRY) == Limits(DAYS, Level.STOP)
     for category in BOOK.categories.values():
         assert all(
-            replace(limits_in(each), service=Criteria()) == Limits() for each in category.cells.values()
+            replace(limits_in(each), service=Criteria()) == Limits() for each in category.entries.values()
         )
-    assert book(stated | {f"{MODERATE_CELL}.automation": "no_new_launches"}).digest == BOOK.digest
+    assert book(stated | {f"{MODERATE_ENTRY}.automation": "no_new_launches"}).digest == BOOK.digest
 
 
-def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
+def test_what_a_entry_says_is_read_again_as_it_was_written() -> None:
     says = {
-        f"{HIGH_CELL}.fix_days_critical": 1,
-        f"{HIGH_CELL}.fix_days_medium": 20,
-        f"{HIGH_CELL}.suspend_days": 10,
-        f"{HIGH_CELL}.withdraw_days": 10,
-        f"{HIGH_CELL}.automation": "suspend",
+        f"{HIGH_ENTRY}.fix_days_critical": 1,
+        f"{HIGH_ENTRY}.fix_days_medium": 20,
+        f"{HIGH_ENTRY}.suspend_days": 10,
+        f"{HIGH_ENTRY}.withdraw_days": 10,
+        f"{HIGH_ENTRY}.automation": "suspend",
     }
     made = book(says)
 
@@ -50,7 +50,7 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
     assert faults == ()
     assert again is not None
     assert again.categories[CARE] == made.categories[CARE]
-    limits = limits_in(made.categories[CARE].cells[Tier.HIGH])
+    limits = limits_in(made.categories[CARE].entries[Tier.HIGH])
     assert (*limits.days.values(), limits.automatic) == (1, 14, 20, 90, Level.SUSPEND)
     assert (limits.suspend_days, limits.withdraw_days) == (10, 10)
 
@@ -74,15 +74,15 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
         ("automation", None, "missing"),
     ],
 )
-def test_what_a_cell_cannot_mean_is_refused(field: str, value: Any, code: str) -> None:
-    """C115: a null is no limit of its own, and no book has a program withdraw anything."""
-    assert (f"{HIGH_CELL}.{field}", code) in faults_of({f"{HIGH_CELL}.{field}": value})
+def test_what_a_entry_cannot_mean_is_refused(field: str, value: Any, code: str) -> None:
+    """C115: a null is no limit of its own, and no policy has a program withdraw anything."""
+    assert (f"{HIGH_ENTRY}.{field}", code) in faults_of({f"{HIGH_ENTRY}.{field}": value})
 
 
 def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
     """And decides nothing, instead of going further or less far than was signed."""
-    written = render(book({f"{HIGH_CELL}.automation": "suspend"}))
-    written["categories"][CARE]["cells"]["high"]["automation"] = "withdraw"
+    written = render(book({f"{HIGH_ENTRY}.automation": "suspend"}))
+    written["categories"][CARE]["entries"]["high"]["automation"] = "withdraw"
 
     assert read_stored(written, "")[0] is None
 
@@ -103,7 +103,7 @@ def test_longer_days_and_a_gentler_limit_are_privilege_increases(
     field: str, stricter_than_before: object
 ) -> None:
     """C210: they take two people; the other way does not."""
-    path = f"{HIGH_CELL}.{field}"
+    path = f"{HIGH_ENTRY}.{field}"
     tight = book({path: stricter_than_before})
 
     assert privilege_increases(BOOK, tight) == ()
@@ -111,10 +111,10 @@ def test_longer_days_and_a_gentler_limit_are_privilege_increases(
     assert tight.digest != BOOK.digest
 
 
-def test_of_two_cells_the_sooner_day_and_the_harder_limit_count() -> None:
+def test_of_two_entries_the_sooner_day_and_the_harder_limit_count() -> None:
     """C19."""
-    hard = replace(CELL, fix_days_high=3, suspend_days=50, automation=Automation.SUSPEND)
-    soft = replace(CELL, fix_days_low=100, withdraw_days=40, automation=Automation.NOTIFY)
+    hard = replace(ENTRY, fix_days_high=3, suspend_days=50, automation=Automation.SUSPEND)
+    soft = replace(ENTRY, fix_days_low=100, withdraw_days=40, automation=Automation.NOTIFY)
 
     for both in (stricter(soft, hard), stricter(hard, soft)):
         limits = limits_in(both)
@@ -122,7 +122,7 @@ def test_of_two_cells_the_sooner_day_and_the_harder_limit_count() -> None:
         assert (limits.suspend_days, limits.withdraw_days) == (30, 40)
 
 
-def test_what_a_cell_tightens_is_observed_until_its_day() -> None:
+def test_what_a_entry_tightens_is_observed_until_its_day() -> None:
     """C209: of findings too."""
     tighter = {f"{LOW}.fix_days_critical": 3, f"{LOW}.automation": "suspend"}
     above = {path.replace(".low.", ".moderate."): value for path, value in tighter.items()}
@@ -139,11 +139,11 @@ def test_what_a_cell_tightens_is_observed_until_its_day() -> None:
 
 SAYS = book(
     {
-        f"{MODERATE_CELL}.fix_days_critical": 20,
-        f"{MODERATE_CELL}.automation": "notify",
-        f"{HIGH_CELL}.automation": "suspend",
-        f"categories.{OTHER}.cells.moderate.fix_days_critical": 10,
-        f"categories.{OTHER}.cells.moderate.automation": "warn",
+        f"{MODERATE_ENTRY}.fix_days_critical": 20,
+        f"{MODERATE_ENTRY}.automation": "notify",
+        f"{HIGH_ENTRY}.automation": "suspend",
+        f"categories.{OTHER}.entries.moderate.fix_days_critical": 10,
+        f"categories.{OTHER}.entries.moderate.automation": "warn",
     }
 )
 
@@ -160,22 +160,22 @@ SAYS = book(
         ([CARE], [], 7, Level.STOP),
     ],
 )
-def test_the_strictest_of_an_apps_cells_counts_and_a_cell_that_is_gone_loosens_nothing(
+def test_the_strictest_of_an_apps_entries_counts_and_a_entry_that_is_gone_loosens_nothing(
     categories: list[str], tiers: list[Tier], critical: int, automatic: Level
 ) -> None:
-    """C19, C115: a moved app has two categories, one whose tier was raised two tiers; one that no cell admits has the defaults."""
+    """C19, C115: a moved app has two categories, one whose tier was raised two tiers; one that no entry admits has the defaults."""
     limits = limits_under(SAYS, categories, tiers)
 
     assert (limits.days[Severity.CRITICAL], limits.automatic) == (critical, automatic)
     assert level_taken(Level.WITHDRAW, limits) is automatic
 
 
-def test_only_a_cell_that_says_so_suspends_by_itself() -> None:
+def test_only_a_entry_that_says_so_suspends_by_itself() -> None:
     """C226."""
     suspending = [
         each
         for each in Automation
-        if level_taken(Level.WITHDRAW, limits_in(replace(CELL, automation=each))) > Level.STOP
+        if level_taken(Level.WITHDRAW, limits_in(replace(ENTRY, automation=each))) > Level.STOP
     ]
 
     assert suspending == [Automation.SUSPEND]

@@ -1,4 +1,4 @@
-"""Whether an app keeps to what its cell asks of its service, of what it causes itself (C228)."""
+"""Whether an app keeps to what its entry asks of its service, of what it causes itself (C228)."""
 
 from dataclasses import astuple, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from hilum.review.recertification import serving
 from hilum.review.recertification.models import Criterion, Finding, Severity, State
 from hilum.review.recertification.policy import limits_in, limits_under
 from tests.sim.world import START
-from tests.unit.policy.matrix.books import HIGH_CELL, book, faults_of
+from tests.unit.policy.matrix.books import HIGH_ENTRY, book, faults_of
 from tests.unit.policy.matrix.observed_books import low
 
 ASKED = Criteria(
@@ -55,7 +55,7 @@ QUICK, ALL_KEPT = calls(1_000), {"availability": False, "errors": False, "latenc
         (calls(950, slow=50), QUICK, {}),
         (calls(949, slow=51), QUICK, {"latency": True}),
         (calls(998), QUICK, {"availability": None, "errors": None, "latency": None}),
-        # What the hospital's server and the rule book cause counts against no app.
+        # What the hospital's server and the policy cause counts against no app.
         (calls(1_000, failed=9_000, refused=9_000), QUICK, {}),
         (calls(0, slow=2_000), calls(949, slow=51), {"latency": None}),
         (calls(0, slow=2_000), calls(950, slow=50), {"latency": True}),
@@ -97,7 +97,7 @@ def test_calls_of_several_hospitals_count_together_but_slow_answers_only_where_t
         (replace(NOTHING, least_calls=100, grace_days=1), []),
     ],
 )
-def test_what_a_cell_does_not_ask_is_not_measured(criteria: Criteria, measured: list[str]) -> None:
+def test_what_a_entry_does_not_ask_is_not_measured(criteria: Criteria, measured: list[str]) -> None:
     own = calls(2_000)
 
     found = serving.measure({"general": own}, {}, criteria)
@@ -121,7 +121,7 @@ def concerns(own: Served, *open_: str, public: bool = False) -> list[Any]:
 
 
 def test_what_is_exceeded_is_a_finding_with_the_grace_as_its_deadline() -> None:
-    """C228: sixty days, unless the cell says otherwise."""
+    """C228: sixty days, unless the entry says otherwise."""
     (found,) = concerns(calls(2_000, mistaken=1_000))
 
     assert (found.rule, found.about, found.severity, found.certain, found.due_at) == (
@@ -150,20 +150,20 @@ def test_of_an_app_with_a_public_client_it_weighs_least() -> None:
     assert "public client" in found.evidence
 
 
-# --- the cell ------------------------------------------------------------------------------------------------------------------
+# --- the entry ------------------------------------------------------------------------------------------------------------------
 
 FIELDS = ("unavailable_percent", "errors_percent", "latency_ms_p95", "least_calls", "grace_days")
 
 
-def test_a_cell_that_says_nothing_asks_nothing_and_the_shipped_book_asks_more_of_higher_tiers() -> None:
+def test_a_entry_that_says_nothing_asks_nothing_and_the_shipped_book_asks_more_of_higher_tiers() -> None:
     asked = {
-        tier: astuple(limits_in(BOOK.categories["scheduling"].cells[tier]).service)
+        tier: astuple(limits_in(BOOK.categories["scheduling"].entries[tier]).service)
         for tier in (Tier.LOW, Tier.MODERATE)
     }
 
     assert limits_in(low(BOOK)).service == NOTHING
     assert asked == {Tier.LOW: astuple(NOTHING), Tier.MODERATE: (5, 10, 3_000, 1_000, 60)}
-    assert astuple(limits_in(BOOK.categories["order_entry"].cells[Tier.HIGH]).service) == (
+    assert astuple(limits_in(BOOK.categories["order_entry"].entries[Tier.HIGH]).service) == (
         2,
         5,
         2_000,
@@ -172,17 +172,17 @@ def test_a_cell_that_says_nothing_asks_nothing_and_the_shipped_book_asks_more_of
     )
 
 
-def test_what_a_cell_asks_is_read_again_as_it_was_written_and_narrows() -> None:
+def test_what_a_entry_asks_is_read_again_as_it_was_written_and_narrows() -> None:
     """C210: asking more takes one person, asking less two."""
-    asked = dict(zip((f"{HIGH_CELL}.service_{name}" for name in FIELDS), (1, 1, 500, 100, 0), strict=True))
+    asked = dict(zip((f"{HIGH_ENTRY}.service_{name}" for name in FIELDS), (1, 1, 500, 100, 0), strict=True))
     made = book(asked)
 
     again, faults = read_stored(render(made), made.digest)
 
     assert faults == ()
     assert again is not None
-    cell = again.categories["care_recommendations"].cells[Tier.HIGH]
-    assert astuple(limits_in(cell).service) == (1, 1, 500, 100, 0)
+    entry = again.categories["care_recommendations"].entries[Tier.HIGH]
+    assert astuple(limits_in(entry).service) == (1, 1, 500, 100, 0)
     assert privilege_increases(BOOK, made) == ()
     assert {each.path for each in privilege_increases(made, BOOK)} == {*asked}
 
@@ -201,11 +201,11 @@ def test_what_a_cell_asks_is_read_again_as_it_was_written_and_narrows() -> None:
         ("grace_days", 61, "looser_than_lower_tier"),
     ],
 )
-def test_what_a_cell_cannot_ask_is_refused(field: str, value: Any, code: str) -> None:
-    assert (f"{HIGH_CELL}.service_{field}", code) in faults_of({f"{HIGH_CELL}.service_{field}": value})
+def test_what_a_entry_cannot_ask_is_refused(field: str, value: Any, code: str) -> None:
+    assert (f"{HIGH_ENTRY}.service_{field}", code) in faults_of({f"{HIGH_ENTRY}.service_{field}": value})
 
 
-def test_of_several_cells_the_strictest_counts_and_a_cell_that_is_gone_asks_nothing() -> None:
+def test_of_several_entries_the_strictest_counts_and_a_entry_that_is_gone_asks_nothing() -> None:
     """C19."""
     one, other = (
         replace(low(BOOK), service_errors_percent=7),

@@ -117,7 +117,7 @@ def test_time_adds_up_and_a_pause_only_takes_away(
     assert 0 <= whole <= elapsed(calendar, first, third)  # type: ignore[arg-type]
 
 
-def test_the_calendar_is_that_of_the_rule_books_jurisdiction() -> None:
+def test_the_calendar_is_that_of_the_policies_jurisdiction() -> None:
     assert calendar_of(shipped_book(), CALENDARS) == US
     assert calendar_of(shipped_book(), [DE]) == WEEKDAYS
     assert named("gone", CALENDARS) == WEEKDAYS

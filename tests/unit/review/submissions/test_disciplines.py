@@ -251,7 +251,7 @@ LOW = Route(Tier.LOW, "trust", (Discipline.TECHNICAL,), automatic=True)
 def test_what_passes_without_a_person(
     route: Route, clean: bool, disciplines: list[DisciplineReview], passes: bool
 ) -> None:
-    """C103: the low tier, with clean checks, where the rule book says how many are drawn, and nobody has begun with it."""
+    """C103: the low tier, with clean checks, where the policy says how many are drawn, and nobody has begun with it."""
     assert passes_without_a_person(route, clean, disciplines) is passes
 
 

@@ -1,4 +1,4 @@
-"""The regulated lane depends on what the rule book may name there, and on nothing of the other lane (C112)."""
+"""The regulated lane depends on what the policy may name there, and on nothing of the other lane (C112)."""
 
 import dataclasses
 from itertools import chain, combinations
@@ -46,7 +46,7 @@ def test_no_module_of_the_lane_reads_anything_of_the_other_lane() -> None:
         assert not {each for each in read if each.split(".")[1] in modules}, module
 
 
-def test_a_step_depends_on_nothing_but_the_conditions_that_a_rule_book_may_name() -> None:
+def test_a_step_depends_on_nothing_but_the_conditions_that_a_policy_may_name() -> None:
     """C112: there is no field for a fee, a certificate or exclusivity."""
     fields = {each.name for each in dataclasses.fields(LaneFacts)}
 
@@ -65,10 +65,10 @@ def test_a_step_lacks_exactly_what_it_requires_and_does_not_hold(required: tuple
 
 @pytest.mark.parametrize("word", sorted(NEVER_A_CONDITION))
 @pytest.mark.parametrize("step", range(len(LANE_STEPS)))
-def test_a_rule_book_whose_lane_waits_for_a_fee_a_certificate_or_exclusivity_is_refused(
+def test_a_policy_whose_lane_waits_for_a_fee_a_certificate_or_exclusivity_is_refused(
     word: str, step: int
 ) -> None:
-    """C112: each mutation of the shipped book that adds one."""
+    """C112: each mutation of the shipped policy that adds one."""
     document = shipped_document()
     lane = [dict(each) for each in document["regulated_lane"]]
     lane[step]["requires"] = [*lane[step]["requires"], word]

@@ -22,7 +22,7 @@ APPLICANT = Applicant(
     ("sidebar",),
     certified_tier=None,
 )
-NEEDED = tuple(sorted(BOOK.categories["scheduling"].cells[tier].scenarios) for tier in BOOK.categories["scheduling"].cells)[-1]  # fmt: skip
+NEEDED = tuple(sorted(BOOK.categories["scheduling"].entries[tier].scenarios) for tier in BOOK.categories["scheduling"].entries)[-1]  # fmt: skip
 SEEN = RunSummary("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64)
 
 
@@ -82,17 +82,17 @@ def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: RunS
     ],
     ids=["shared", "own", "not known", "none"],
 )
-def test_where_the_rule_book_says_so_a_run_at_a_snapshot_of_the_vendors_own_is_no_evidence(
+def test_where_the_policy_says_so_a_run_at_a_snapshot_of_the_vendors_own_is_no_evidence(
     seen: RunSummary | None, result: Result
 ) -> None:
     """C126: a vendor is the EHR of its own snapshot, and changes its charts."""
-    cells = {
-        f"categories.scheduling.cells.{tier}.evidence": sorted(
-            {*cell.evidence, "sandbox_run", "shared_sandbox"}
+    entries = {
+        f"categories.scheduling.entries.{tier}.evidence": sorted(
+            {*entry.evidence, "sandbox_run", "shared_sandbox"}
         )
-        for tier, cell in BOOK.categories["scheduling"].cells.items()
+        for tier, entry in BOOK.categories["scheduling"].entries.items()
     }
-    asking = book(cells)
+    asking = book(entries)
 
     assert judged(seen, by=asking, about="shared_sandbox") is result
     assert judged(seen, "sandbox", asking, about="shared_sandbox") is Result.NOT_REQUIRED
@@ -102,6 +102,6 @@ def test_where_the_rule_book_says_so_a_run_at_a_snapshot_of_the_vendors_own_is_n
 
 def test_the_shipped_book_asks_for_it_at_the_high_tier_alone() -> None:
     asking = {
-        tier for each in BOOK.categories.values() for tier, cell in each.cells.items() if "shared_sandbox" in cell.evidence
+        tier for each in BOOK.categories.values() for tier, entry in each.entries.items() if "shared_sandbox" in entry.evidence
     }  # fmt: skip
     assert asking == {Tier.HIGH}

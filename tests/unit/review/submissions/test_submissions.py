@@ -148,11 +148,11 @@ def test_each_scope_needs_a_justification_of_its_own() -> None:
     assert lacks(SubmissionOrder()) == {"scopes": "scopes_missing"}
 
 
-def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None:
+def test_the_entry_of_the_tier_says_which_documents_and_proofs_it_takes() -> None:
     """C6, C7, C20: by the highest tier that the version may have, in production only."""
     moderate = replace(APPLICANT, category="care_recommendations", scopes=("patient/Observation.rs",))
-    cells = policy.cells_of(BOOK, moderate)
-    asked = {kind for cell in cells for kind in cell.evidence}
+    policy_entries = policy.entries_of(BOOK, moderate)
+    asked = {kind for policy_entry in policy_entries for kind in policy_entry.evidence}
     order = SubmissionOrder((AskedScope("patient/Observation.rs", "Shows results."),))
 
     found = lacks(order, replace(ENTRY, applicant=moderate))
@@ -162,7 +162,7 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
         f"documents.{kind}": "evidence_missing"
         for kind in asked - {"automated_checks", "sandbox_run", "shared_sandbox"}
     }
-    assert found, "the cell asks for some"
+    assert found, "the entry asks for some"
     attached = replace(order, documents=tuple(replace(DATA_FLOW, kind=key.split(".")[1]) for key in found))
     assert lacks(attached, replace(ENTRY, applicant=moderate)) == {}
     assert lacks(order, replace(ENTRY, applicant=moderate, environment=Environment.SANDBOX)) == {}
@@ -175,7 +175,7 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
     assert lacks(ORDER, replace(nothing, environment=Environment.SANDBOX)) == {}
     assert lacks(ORDER, replace(ENTRY, unproved=("domain",))) == {}
     asked_of = {
-        f"categories.scheduling.cells.{tier}.proofs": ["security", "domain"] for tier in ("low", "moderate")
+        f"categories.scheduling.entries.{tier}.proofs": ["security", "domain"] for tier in ("low", "moderate")
     }
     proving = book(asked_of)
     unproved = policy.entry_faults(ORDER, replace(ENTRY, unproved=("domain", "owner")), proving, now=NOW)

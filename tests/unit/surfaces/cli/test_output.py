@@ -131,9 +131,9 @@ def test_a_size_is_in_the_unit_in_which_it_is_not_0(size: int, words: str) -> No
 
 
 @pytest.mark.parametrize(("state", "said"), [("draft", False), ("submitted", True)])
-def test_a_draft_states_no_rule_book(state: str, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_draft_states_no_policy(state: str, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody has judged by one yet, and 0 is the number of the shipped one."""
-    of_what_was_submitted = {"rule_book": 0, "digest": "", "content": None}
+    of_what_was_submitted = {"policy_version": 0, "digest": "", "content": None}
     show_submission({"state": state, "missing": {}, "history": [], **of_what_was_submitted}, json_=False)
 
-    assert ("rule_book" in capsys.readouterr().out) is said
+    assert ("policy_version" in capsys.readouterr().out) is said

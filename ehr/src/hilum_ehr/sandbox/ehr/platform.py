@@ -53,7 +53,7 @@ class Order:
     launch_uri: str = ""
     banner: bool = True
     placement: str = ""
-    """The place in the chart, as the platform's rule book names it; empty if it is not opened from a chart."""
+    """The place in the chart, as the platform's policy names it; empty if it is not opened from a chart."""
     facility: str = ""
     """A Location or Organization of the hospital's FHIR server; empty if unknown."""
 

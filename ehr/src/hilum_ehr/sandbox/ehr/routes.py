@@ -53,7 +53,7 @@ PLACEMENTS = {
     "orders": "Where orders are written",
     "note": "Where notes are written",
 }
-"""The places of this EHR from which apps are opened, by the names of the shipped rule book. The list of a chart's apps is the first."""
+"""The places of this EHR from which apps are opened, by the names of the shipped policy. The list of a chart's apps is the first."""
 BESIDE_CHART = "no"
 """Of the parameter ``banner``: the chart's own banner stays in view."""
 

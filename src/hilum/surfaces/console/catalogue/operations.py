@@ -43,7 +43,7 @@ PAGES = (
     page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", menu="Policy"),
     page("product", "/scopes/{id}", "Scope product", "Who answers for it?", "scopes"),
     page("apply", "/policy/versions/{id}/apply", "Put in force", "What will change?", "version", roles=RULES),
-    page("book_new", "/policy/new", "Add a rule book", "What should apply?", "policy", roles=RULES),
+    page("book_new", "/policy/new", "Add a policy", "What should apply?", "policy", roles=RULES),
     page(
         "eligibility",
         "/apps/{id}/eligibility",

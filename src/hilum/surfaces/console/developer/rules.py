@@ -1,4 +1,4 @@
-"""What the rule book says of an app: how each version is judged, and everything that the cells of its category say (C181)."""
+"""What the policy says of an app: how each version is judged, and everything that the entries of its category say (C181)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from hilum.review.submissions import service as review
 from hilum.review.submissions.models import AppRules, ScopesOf
 from hilum.surfaces.console.desk import Visit
 from hilum.surfaces.console.developer import frame
-from hilum.surfaces.console.parts import cell_words
+from hilum.surfaces.console.parts import entry_words
 
 SCOPES_OF: Mapping[ScopesOf, str] = MappingProxyType(
     {
@@ -25,7 +25,7 @@ SCOPES_OF: Mapping[ScopesOf, str] = MappingProxyType(
 
 
 async def show(visit: Visit) -> Response:
-    """Show what the rule book says of an app."""
+    """Show what the policy says of an app."""
     app, app_status, facts = await visit.read(lambda ctx: _read(ctx, visit))
     return frame.show(visit, "console/developer/rules.html", app, app_status, **facts)
 
@@ -47,25 +47,25 @@ def _read(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             for each in found.versions
         ],
         "more": found.more,
-        **_cells(found),
+        **_entries(found),
     }
     return app, frame.app_status_of(ctx, app), facts
 
 
-def _cells(found: AppRules) -> dict[str, Any]:
+def _entries(found: AppRules) -> dict[str, Any]:
     labels = {each.version.id: each.version.label for each in found.versions}
-    applying = [each for each in found.cells if each.versions or each.clients] or found.cells
+    applying = [each for each in found.entries if each.versions or each.clients] or found.entries
     return {
-        "cells": [
+        "entries": [
             {
                 "tier": each.tier.value,
                 "judges": [labels[version] for version in each.versions],
                 "clients": len(each.clients),
                 "applies": each in applying,
                 "until": each.until,
-                "groups": cell_words.grouped(each.cell, each.today, found.book),
+                "groups": entry_words.grouped(each.entry, each.today, found.book),
             }
-            for each in found.cells
+            for each in found.entries
         ],
         "workflows": [
             {

@@ -107,9 +107,9 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
 
 def asked_at_least(book: Book, category: str) -> frozenset[str]:
     """Return what a vendor must have proved for any version of an app in a category: a higher tier asks for no less."""
-    cells = book.categories[category].cells if category in book.categories else {}
-    lowest = min(cells, key=lambda each: each.rank, default=None)
-    return frozenset() if lowest is None else cells[lowest].proofs
+    entries = book.categories[category].entries if category in book.categories else {}
+    lowest = min(entries, key=lambda each: each.rank, default=None)
+    return frozenset() if lowest is None else entries[lowest].proofs
 
 
 def next_step(steps: Sequence[Step]) -> Step | None:

@@ -33,7 +33,7 @@ from hilum.review.submissions.models import (
     SubmissionView,
     Visibility,
 )
-from hilum.review.submissions.policy import REVIEWER_SHOWN, appeal_bar, cells_of
+from hilum.review.submissions.policy import REVIEWER_SHOWN, appeal_bar, entries_of
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to
 from hilum.surfaces.console.developer import frame
@@ -322,16 +322,18 @@ def _needs(
     *,
     book: Book,
 ) -> dict[str, Any]:
-    """Return what the rule book asks for with some scopes: the tier, the documents, and the proofs with whether they are there."""
+    """Return what the policy asks for with some scopes: the tier, the documents, and the proofs with whether they are there."""
     applicant = applicant_of(app, version, scopes)
-    cells = cells_of(book, applicant) if scopes else []
+    entries = entries_of(book, applicant) if scopes else []
     production = environment is Environment.PRODUCTION
     unproved = set(review.unproved_of(ctx, app))
     tiers = tiers_to_certify(book, applicant).values() if scopes else ()
-    proofs = sorted({proof for cell in cells for proof in cell.proofs}) if production else []
+    proofs = sorted({proof for entry in entries for proof in entry.proofs}) if production else []
     return {
         "tier": max((each.tier for each in tiers), key=lambda each: each.rank, default=None),
-        "evidence": {kind for cell in cells for kind in cell.evidence} - MADE_HERE if production else set(),
+        "evidence": {kind for entry in entries for kind in entry.evidence} - MADE_HERE
+        if production
+        else set(),
         "proofs": [(each.replace("_", " "), each not in unproved) for each in proofs],
     }
 

@@ -71,7 +71,7 @@ def _compared(ctx: Context, visit: Visit, days: int) -> Any:
 
 
 def _coming(ctx: Context, visit: Visit, app: App) -> list[dict[str, Any]]:
-    """Return what the rule book will refuse to an app from a day on, at the first hospitals: the mail about it leads here."""
+    """Return what the policy will refuse to an app from a day on, at the first hospitals: the mail about it leads here."""
     found = visit.ports.observed(ctx, app.id, PageQuery(limit=HOSPITALS))
     rows = [(each, each.row.fields) for each in found]
     names = service.names(ctx, tenants={each.row.tenant for each in found})

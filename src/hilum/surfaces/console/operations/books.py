@@ -1,4 +1,4 @@
-"""Trying a version of the rule book on past decisions, and putting it in force with what that means."""
+"""Trying a version of the policy on past decisions, and putting it in force with what that means."""
 
 from collections import Counter
 from functools import partial
@@ -134,7 +134,7 @@ async def apply(visit: Visit, form: Form) -> Response:
     try:
         reason = fields.required(form, "reason")
         order = ApplyOrder(number, tenants, int(after), reason, form.one("emergency") == "yes")
-        # Two large books take a while to compare, which must not delay other writers.
+        # Two large policies take a while to compare, which must not delay other writers.
         await visit.read(partial(policies.prepare, order=order))
         done = await visit.write(partial(policies.apply, order=order))
     # What is missing, such as a dry run, is shown beside the form.

@@ -93,13 +93,13 @@ def _certifications(ctx: Context, app: App) -> list[dict[str, Any]]:
 
 
 def _waivable(books: Iterable[Book], app: App) -> list[str]:
-    """Return the requirements of the cells of an app's category that may be waived for it, each once, as ``tier.kind.name``."""
+    """Return the requirements of the entries of an app's category that may be waived for it, each once, as ``tier.kind.name``."""
     found: dict[str, None] = {}
     for book in books:
         category = book.categories.get(app.category)
-        for tier, cell in (category.cells if category else {}).items():
-            names = (f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind)))
-            found |= dict.fromkeys(f"{tier}.{name}" for name in names if may_waive(book, cell, name))
+        for tier, entry in (category.entries if category else {}).items():
+            names = (f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(entry, kind)))
+            found |= dict.fromkeys(f"{tier}.{name}" for name in names if may_waive(book, entry, name))
     return list(found)
 
 

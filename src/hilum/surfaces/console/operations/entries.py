@@ -19,18 +19,18 @@ from hilum.policy.matrix.models import (
     TIERS,
     Automation,
     Book,
-    Cell,
     ClientAuthentication,
     Discipline,
     Expiry,
     Fault,
+    PolicyEntry,
     Tier,
     TrafficClass,
 )
 from hilum.policy.matrix.policy import as_of, flat, rules_of
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to
-from hilum.surfaces.console.parts import cell_words
+from hilum.surfaces.console.parts import entry_words
 from hilum.surfaces.console.parts.exceptions import short
 
 NOTE_BOUND = 2_000
@@ -67,15 +67,18 @@ def table(book: Book) -> list[tuple[str, bool, list[tuple[str, int, str] | None]
         (
             category.title,
             category.open,
-            [_row(name, tier, category.cells[tier]) if tier in category.cells else None for tier in TIERS],
+            [
+                _row(name, tier, category.entries[tier]) if tier in category.entries else None
+                for tier in TIERS
+            ],
         )
         for name, category in book.categories.items()
     ]
 
 
-def _row(name: str, tier: Tier, cell: Cell) -> tuple[str, int, str]:
-    reviewed = ", ".join(sorted(cell.disciplines))
-    return address("operations.entry", f"{name}.{tier}"), len(cell.scopes), reviewed or "by no person"
+def _row(name: str, tier: Tier, policy_entry: PolicyEntry) -> tuple[str, int, str]:
+    reviewed = ", ".join(sorted(policy_entry.disciplines))
+    return address("operations.entry", f"{name}.{tier}"), len(policy_entry.scopes), reviewed or "by no person"
 
 
 async def show(visit: Visit) -> Response:
@@ -83,11 +86,13 @@ async def show(visit: Visit) -> Response:
 
     def verb(ctx: Context) -> dict[str, Any]:
         number, book = _in_force(ctx)
-        name, tier, cell = _entry(book, visit.param())
-        now = as_of(book, ctx.now).categories[name].cells[tier]
+        name, tier, policy_entry = _entry(book, visit.param())
+        now = as_of(book, ctx.now).categories[name].entries[tier]
         return _titled(book, name, tier, number) | {
-            "groups": cell_words.grouped(cell, now, book),
-            "until": None if cell.observe is None or now == cell else cell.observe.until,
+            "groups": entry_words.grouped(policy_entry, now, book),
+            "until": None
+            if policy_entry.observe is None or now == policy_entry
+            else policy_entry.observe.until,
             "change": address("operations.entry_change", visit.param())
             if visit.may_open("operations.entry_change")
             else "",
@@ -101,13 +106,13 @@ def _in_force(ctx: Context) -> tuple[int, Book]:
     return number, policies.get_version(ctx, number)[1]
 
 
-def _entry(book: Book, id_: str) -> tuple[str, Tier, Cell]:
+def _entry(book: Book, id_: str) -> tuple[str, Tier, PolicyEntry]:
     """Return an entry by category and tier, such as ``scheduling.low``. Raises NotFound."""
     name, _, tier = id_.rpartition(".")
     category = book.categories.get(name)
-    if category is None or tier not in {*TIERS} or Tier(tier) not in category.cells:
+    if category is None or tier not in {*TIERS} or Tier(tier) not in category.entries:
         raise NotFound("entry_not_found", "The policy in force has no such entry.")
-    return name, Tier(tier), category.cells[Tier(tier)]
+    return name, Tier(tier), category.entries[Tier(tier)]
 
 
 def _titled(book: Book, name: str, tier: Tier, number: int) -> dict[str, Any]:
@@ -128,7 +133,7 @@ async def _form(
     def verb(ctx: Context) -> dict[str, Any]:
         number, book = _in_force(ctx)
         name, tier, _ = _entry(book, visit.param())
-        prefix = f"categories.{name}.cells.{tier}."
+        prefix = f"categories.{name}.entries.{tier}."
         faults = {each.path.removeprefix(prefix): each.sentence for each in wrong}
         groups = _groups(book, visit.param(), given, faults)
         shown = {each.name for _, found in groups for each in found}
@@ -147,12 +152,12 @@ async def _form(
 
 def _groups(book: Book, id_: str, given: Form, faults: Mapping[str, str]) -> list[tuple[str, list[Input]]]:
     """Return the fields of the form by what they are about, with what was typed, or else what is in force."""
-    name, tier, cell = _entry(book, id_)
+    name, tier, policy_entry = _entry(book, id_)
     groups: dict[str, list[Input]] = {}
-    values = dict(flat(rules_of(cell))) | {"scopes": "\n".join(_own_scopes(book, name, tier))}
+    values = dict(flat(rules_of(policy_entry))) | {"scopes": "\n".join(_own_scopes(book, name, tier))}
     for path, text in values.items():
-        made = _input(book, path, _value(cell, path), _typed(given, path, text), faults.get(path, ""))
-        groups.setdefault(cell_words.group_of(path), []).append(made)
+        made = _input(book, path, _value(policy_entry, path), _typed(given, path, text), faults.get(path, ""))
+        groups.setdefault(entry_words.group_of(path), []).append(made)
     return list(groups.items())
 
 
@@ -163,7 +168,7 @@ def _typed(given: Form, path: str, text: str) -> str:
 
 
 def _input(book: Book, path: str, value: object, text: str, fault: str) -> Input:
-    label, hint = cell_words.label(path), _HINTS.get(path, "")
+    label, hint = entry_words.label(path), _HINTS.get(path, "")
     if path in TICKED:
         chosen = set(text.split())
         options = tuple((word, title, word in chosen) for word, title in _options(book, path).items())
@@ -204,13 +209,18 @@ def _options(book: Book, path: str) -> Mapping[str, str]:
 
 def _own_scopes(book: Book, name: str, tier: Tier) -> tuple[str, ...]:
     """Return the scopes of an entry without those of the lower tiers."""
-    cells = book.categories[name].cells
-    lower = {scope for each in TIERS[: tier.rank] if each in cells for scope in cells[each].scopes}
-    return tuple(scope for scope in cells[tier].scopes if scope not in lower)
+    policy_entries = book.categories[name].entries
+    lower = {
+        scope
+        for each in TIERS[: tier.rank]
+        if each in policy_entries
+        for scope in policy_entries[each].scopes
+    }
+    return tuple(scope for scope in policy_entries[tier].scopes if scope not in lower)
 
 
-def _value(cell: Cell, path: str) -> object:
-    value: object = cell
+def _value(policy_entry: PolicyEntry, path: str) -> object:
+    value: object = policy_entry
     for part in path.split("."):
         value = getattr(value, part)
     return value
@@ -243,16 +253,16 @@ async def change(visit: Visit, form: Form) -> Response:
 
 def _changed(book: Book, id_: str, form: Form) -> dict[str, Any]:
     """Return the document of a policy in which one entry says what a form has. Raises NotFound, Invalid (nothing differs)."""
-    name, tier, cell = _entry(book, id_)
+    name, tier, policy_entry = _entry(book, id_)
     before = policies.render(book)
     document = deepcopy(before)
-    cells = document["categories"][name]["cells"]
+    policy_entries = document["categories"][name]["entries"]
     # A tier gets the scopes of the lower ones when the document is read, so what is taken from one goes from those above.
-    for each in cells:
-        cells[each]["scopes"] = list(_own_scopes(book, name, Tier(each)))
-    entry = cells[tier.value]
-    for path in dict(flat(rules_of(cell))):
-        _put(entry, path, _sent(form, path, _value(cell, path)))
+    for each in policy_entries:
+        policy_entries[each]["scopes"] = list(_own_scopes(book, name, Tier(each)))
+    entry = policy_entries[tier.value]
+    for path in dict(flat(rules_of(policy_entry))):
+        _put(entry, path, _sent(form, path, _value(policy_entry, path)))
     made, _ = policies.read_book(document)
     if made is not None and policies.render(made) == before:
         raise Invalid(

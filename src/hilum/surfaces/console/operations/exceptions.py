@@ -1,4 +1,4 @@
-"""Exceptions: where the rule book is not followed for an app, with who answers for it, until when, and how many are open (C19, C23, C109, C207, K14)."""
+"""Exceptions: where the policy is not followed for an app, with who answers for it, until when, and how many are open (C19, C23, C109, C207, K14)."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The rule book: its versions, where each is in force, and what one changes."""
+"""The policy: its versions, where each is in force, and what one changes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from hilum.surfaces.console.words import pack_shown
 
 SHOWN = 20
 MADE_FROM = "made_from"
-"""The table of a document that says which version it was made from, and after which application. It is not part of the rule book."""
+"""The table of a document that says which version it was made from, and after which application. It is not part of the policy."""
 
 
 async def show(visit: Visit) -> Response:
@@ -115,7 +115,7 @@ def _download(ctx: Context, number: int) -> Response:
     document = orjson.loads(policies.get_signed(ctx, number).document)
     made_from = {"version": number, "after": policies.in_force(ctx).last}
     body = orjson.dumps({MADE_FROM: made_from} | document, option=orjson.OPT_INDENT_2)
-    return download(body, f"rule-book-{number}.json", "application/json")
+    return download(body, f"policy-{number}.json", "application/json")
 
 
 async def show_jurisdictions(visit: Visit) -> Response:
@@ -137,5 +137,5 @@ async def show_jurisdictions(visit: Visit) -> Response:
 def number_of(text: str) -> int:
     """Return the number of a version. Raises NotFound for an invalid text."""
     if not text.isdecimal() or len(text) > 9:
-        raise NotFound("version_not_found", "There is no such version of the rule book.")
+        raise NotFound("version_not_found", "There is no such version of the policy.")
     return int(text)

@@ -1,4 +1,4 @@
-"""Adding a rule book: read from a file or from what was pasted, checked, compared with the one in force, and added as a version (C208)."""
+"""Adding a policy: read from a file or from what was pasted, checked, compared with the one in force, and added as a version (C208)."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from hilum.surfaces.console.operations.policies import MADE_FROM
 from hilum.surfaces.console.parts.book_changes import differences
 
 DOCUMENTS = ("book",)
-"""Fields in which a file with a rule book is chosen."""
+"""Fields in which a file with a policy is chosen."""
 TEXT_BOUND = 2_000
 POINTS_BOUND = 500
 """Points in one line of TOML: what a key with ever more parts costs grows with their square."""
@@ -37,7 +37,7 @@ class Made:
 
 
 async def show(visit: Visit) -> Response:
-    """Show the form that takes a rule book."""
+    """Show the form that takes a policy."""
     return await _page(visit)
 
 
@@ -61,7 +61,7 @@ async def _page(
 
 
 async def add(visit: Visit, form: Form) -> Response:
-    """Check a rule book and show what it would change, or add it as a version, which is in force nowhere yet."""
+    """Check a policy and show what it would change, or add it as a version, which is in force nowhere yet."""
     text = ""
     try:
         text = _text(form)
@@ -103,7 +103,7 @@ def _compared(ctx: Context, now: CurrentVersions, book: Book) -> dict[str, Any]:
     try:
         before = policies.get_version(ctx, now.everywhere)[1]
     except Unavailable as error:
-        # Whoever fixes a damaged rule book adds one while nothing can be compared.
+        # Whoever fixes a damaged policy adds one while nothing can be compared.
         return {"fault": error.detail}
     return {
         "fault": "",
@@ -122,7 +122,7 @@ def _require_known(form: Form, made: Made, now: CurrentVersions) -> None:
     """Check that nothing was applied since a document was made, or that its author says to have looked at that. Raises Conflict."""
     if made.after == now.last or form.one("seen") == str(now.last):
         return
-    detail = f"Others were put in force since this rule book was made, after application {made.after}; the last one is application {now.last}."
+    detail = f"Others were put in force since this policy was made, after application {made.after}; the last one is application {now.last}."
     raise Conflict("concurrent_change", detail)
 
 
@@ -144,7 +144,7 @@ def _made(form: Form, text: str) -> Made:
 def _parsed(text: str) -> dict[str, Any]:
     """Return the document of a text: JSON if it begins with a brace, TOML otherwise. Raises Invalid, with the line where it stops."""
     if not text.strip():
-        raise Invalid("form_invalid", "Choose a file, or paste a rule book.", fields={"document": "missing"})
+        raise Invalid("form_invalid", "Choose a file, or paste a policy.", fields={"document": "missing"})
     is_json = text.lstrip().startswith("{")
     if not is_json and any(line.count(".") > POINTS_BOUND for line in text.split("\n")):
         raise _unreadable(f"A line has more than {POINTS_BOUND} dots. Split it.")

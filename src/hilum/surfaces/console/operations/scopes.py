@@ -32,7 +32,7 @@ LIST = List(
     ),
     one="scope product",
     many="scope products",
-    empty=Empty("No scope products", "The rule book in force has none, so every scope counts as covered."),
+    empty=Empty("No scope products", "The policy in force has none, so every scope counts as covered."),
     filters=(
         Filter("state", "State", tuple(Option(each.value, each.value.capitalize()) for each in ScopeStatus)),
     ),
@@ -40,7 +40,7 @@ LIST = List(
 
 
 async def show_list(visit: Visit) -> Response:
-    """List the scope products of the rule book that is in force everywhere."""
+    """List the scope products of the policy that is in force everywhere."""
 
     def look(ctx: Context, asked: Asked) -> Listed:
         products, _ = policies.scope_products(ctx, None)
@@ -92,12 +92,12 @@ async def _page(visit: Visit, given: Form, error: Invalid | None) -> Response:
 def _named(products: tuple[ScopeProduct, ...], name: str) -> ScopeProduct:
     found = next((each for each in products if each.name == name), None)
     if found is None:
-        raise NotFound("product_not_found", "The rule book in force has no such scope product.")
+        raise NotFound("product_not_found", "The policy in force has no such scope product.")
     return found
 
 
 async def deprecate(visit: Visit, form: Form) -> Response:
-    """Write a version of the rule book in which a product is deprecated; it is put in force on its own page."""
+    """Write a version of the policy in which a product is deprecated; it is put in force on its own page."""
 
     def verb(ctx: Context) -> Version:
         products, _ = policies.scope_products(ctx, None)

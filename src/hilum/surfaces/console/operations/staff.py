@@ -21,7 +21,7 @@ from hilum.surfaces.console.shared import approvals
 
 SHOWN = 100
 ROLES = (
-    (StaffRole.PLATFORM_ADMIN, "Everything but certifying. The rule book, hospitals, accounts."),
+    (StaffRole.PLATFORM_ADMIN, "Everything but certifying. The policy, hospitals, accounts."),
     (StaffRole.SECURITY, "Stops anything, agrees as the second person, reads the audit."),
     (StaffRole.REVIEWER, "Certifies versions of apps."),
     (StaffRole.AUDITOR, "Reads everything, changes nothing."),

@@ -19,7 +19,7 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.TENANT: "Change where the data of {place} is, or where its browsers are sent",
     ApprovalKind.PEER: "Add the client {client_name} ({client_type}) of {place}",
     ApprovalKind.SECRET: "Make a new secret for {client_name} ({client_type}) of {place}",
-    ApprovalKind.POLICY: "Put version {version} of the rule book in force at {tenants}",
+    ApprovalKind.POLICY: "Put version {version} of the policy in force at {tenants}",
     ApprovalKind.EXCEPTION: "Make an exception for {app} at {tenant} until {ends_at}: {kind}",
     ApprovalKind.PROVIDER: "Let people of {place} sign in through {name} at {issuer}",
     ApprovalKind.PROVIDER_HOST: "Allow {origin} to serve identity providers",

@@ -1,4 +1,4 @@
-"""What a version of the rule book changes, and what its dry run found: on its own pages, and on that of an approval."""
+"""What a version of the policy changes, and what its dry run found: on its own pages, and on that of an approval."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import Change, DryRun, DryRunState, PrivilegeIncrease
 from hilum.records.audit.models import CountedTraffic
 from hilum.surfaces.console import fields, service
-from hilum.surfaces.console.parts import cell_words
+from hilum.surfaces.console.parts import entry_words
 
 CHANGES_SHOWN = 200
 LIMITS_SHOWN = 100
@@ -37,7 +37,7 @@ def differences(changes: Sequence[Change], wider: Sequence[PrivilegeIncrease]) -
 
 
 def _written(value: object) -> str:
-    """Return a value of a rule book in words."""
+    """Return a value of a policy in words."""
     match value:
         case None:
             return ""
@@ -88,7 +88,7 @@ def _limits(ctx: Context, run: DryRun) -> list[tuple[str, str, str, str, str, st
         (
             names.get(row["app"], row["app"]),
             names.get(row["tenant"], row["tenant"]) or "nowhere installed",
-            cell_words.label(limit["path"]),
+            entry_words.label(limit["path"]),
             limit["before"] or "none",
             limit["after"] or "none",
             quota_tried(row.get("quota")) if row["tenant"] and limit["path"].startswith("quota.") else "",

@@ -26,7 +26,7 @@ KINDS = Filter(
 _STATES: Mapping[str, str] = MappingProxyType(
     {"": "open", "ended": "ended", "expired": "over", "elsewhere": "applies nowhere"}
 )
-"""The state of an exception in a word; any other does not apply under the rule book in force."""
+"""The state of an exception in a word; any other does not apply under the policy in force."""
 
 
 def page(ctx: Context, asked: Asked) -> tuple[list[tuple[PolicyException, str]], str]:

@@ -156,7 +156,7 @@ def _words(scope: str) -> tuple[tuple[str, ...], bool]:
 
 
 def workflows_of(book: Book, declared: Sequence[str]) -> list[Workflow]:
-    """Return the workflows of the rule book that a version declares."""
+    """Return the workflows of the policy that a version declares."""
     return [book.workflows[name] for name in declared if name in book.workflows]
 
 

@@ -237,11 +237,11 @@ def _client(client: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None) -> str:
-    """Return the day to which the rule book lets a certification of this tier last; empty if there is none."""
+    """Return the day to which the policy lets a certification of this tier last; empty if there is none."""
     category = book.categories.get(content["app"]["category"]) if content else None
     tier = run.judgement.route.tier if run else None
-    cell = category.cells.get(tier) if category and tier else None
-    return f"{ctx.now + cell.certificate_life:%Y-%m-%d}" if cell else ""
+    entry = category.entries.get(tier) if category and tier else None
+    return f"{ctx.now + entry.certificate_life:%Y-%m-%d}" if entry else ""
 
 
 # --- acts ----------------------------------------------------------------------------------------------------------------------

@@ -290,7 +290,7 @@ _OBJECTS = (
     ("approval", "approval", ""),
     ("exception", "exception", "exception"),
     ("dry_run", "dry_run", "dry run"),
-    ("version", "version", "rule book"),
+    ("version", "version", "policy"),
     ("agreement", "agreement", "agreement"),
     ("service_owner", "service_owner", "service owner"),
     ("offboarding", "offboarding", "offboarding"),
@@ -303,7 +303,7 @@ def _object(visit: Visit, event: Event, target: str) -> tuple[str, str]:
     by_book = event.action.startswith("policies.")
     for fact, page, kind in _OBJECTS:
         id_ = str(event.facts.get(fact, "") or "")
-        # Apps have versions too, without a page of their own; a book that is put in force names its dry run besides.
+        # Apps have versions too, without a page of their own; a policy that is put in force names its dry run besides.
         if id_ and (fact != "version" or by_book) and (fact != "dry_run" or ".dry_run." in event.action):
             text = {"switch": target, "approval": f"request: {event.facts.get('kind', '')}".replace("_", " ")}
             return text.get(fact) or f"{kind} {id_}", visit.link(page, id_)

@@ -146,8 +146,8 @@ def _kinds(ctx: Context) -> list[tuple[str, str]]:
     """Return the kinds of agreements that are known here, in words."""
     tenant = TenantId(ctx.actor.tenant) if ctx.actor.tenant and not ctx.actor.vendor else None
     book = policies.current(ctx).book_at(tenant, ctx.now) if tenant else None
-    cells = [cell for each in book.categories.values() for cell in each.cells.values()] if book else []
-    more = {kind for cell in cells for kind in cell.agreements} - set(KINDS)
+    entries = [entry for each in book.categories.values() for entry in each.entries.values()] if book else []
+    more = {kind for entry in entries for kind in entry.agreements} - set(KINDS)
     return [(kind, _kind(kind)) for kind in (*KINDS, *sorted(more))]
 
 

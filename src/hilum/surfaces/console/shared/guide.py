@@ -31,11 +31,11 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum audit accesses",
         ),
         "operations.policy": (
-            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force at hospitals that you choose or everywhere; add another one as a file. A version that allows something new takes a second person.",
+            "Which policy is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force at hospitals that you choose or everywhere; add another one as a file. A version that allows something new takes a second person.",
             "hilum policy publish",
         ),
         "operations.scopes": (
-            "Who answers for which scopes, and until when. Ending one with notice writes a version of the rule book.",
+            "Who answers for which scopes, and until when. Ending one with notice writes a version of the policy.",
             "hilum policy show",
         ),
         "operations.defects": (

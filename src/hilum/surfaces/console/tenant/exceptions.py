@@ -51,7 +51,7 @@ def live_at(ctx: Context, tenant: TenantId, app: AppId) -> list[tuple[str, str, 
 
 async def show_list(visit: Visit) -> Response:
     """List what is allowed at the hospital, newest first."""
-    lead = "Where the rule book is not followed for an app, and until when. One of you ends what is for your hospital alone."
+    lead = "Where the policy is not followed for an app, and until when. One of you ends what is for your hospital alone."
     return await visit.show_list(LIST, _listed, lead=lead)
 
 

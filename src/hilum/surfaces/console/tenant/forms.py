@@ -27,7 +27,7 @@ ENDS = (("none", "Without an end"), ("90d", "For 90 days"), ("30d", "For 30 days
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A workflow of the rule book that an app declares, with the scopes of the app that it needs, in words."""
+    """A workflow of the policy that an app declares, with the scopes of the app that it needs, in words."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""Versions of the rule book, written and put in force by the routes of the API."""
+"""Versions of the policy, written and put in force by the routes of the API."""
 
 from collections.abc import Callable
 from datetime import date
@@ -14,11 +14,11 @@ from tests.sim.dry_runs import rehearse
 from tests.sim.world import START
 from tests.unit.policy.matrix.books import document
 
-CELLS = "categories.unclassified.cells"
-READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
-CELL = "categories.scheduling.cells.low"
-WIDER = {f"{CELL}.quota": {"burst": 101}}
-NARROWER = {f"{CELL}.quota": {"burst": 99}}
+ENTRIES = "categories.unclassified.entries"
+READ_ONLY = {f"{ENTRIES}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
+ENTRY = "categories.scheduling.entries.low"
+WIDER = {f"{ENTRY}.quota": {"burst": 101}}
+NARROWER = {f"{ENTRY}.quota": {"burst": 99}}
 TODAY = START.date()
 
 
@@ -54,7 +54,7 @@ def add(site: ControlSite, changes: dict[str, Any], by: str = "root", **more: An
         assert answer.status_code == 201, answer.text
         return int(answer.json()["number"])
 
-    return site.furnished(f"a version of the rule book {changes} {by} {more}", build)
+    return site.furnished(f"a version of the policy {changes} {by} {more}", build)
 
 
 def apply(site: ControlSite, version: int, *tenants: str, by: str = "root", after: int | None = None) -> Any:
@@ -77,10 +77,10 @@ def in_force(site: ControlSite, by: str = "root") -> dict[str, Any]:
 
 
 def everywhere(field: str, value: Any) -> dict[str, Any]:
-    return {f"{CELLS}.{tier}.{field}": value for tier in ("low", "moderate", "high")}
+    return {f"{ENTRIES}.{tier}.{field}": value for tier in ("low", "moderate", "high")}
 
 
-def narrow_rule_book(run: Callable[[Any], Any], changes: dict[str, Any], *tenants: TenantId) -> None:
+def narrow_policy(run: Callable[[Any], Any], changes: dict[str, Any], *tenants: TenantId) -> None:
     """Apply a version that only narrows, at some tenants or everywhere."""
     run(policies.adopt_shipped)
     version = run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note=""))
@@ -90,7 +90,7 @@ def narrow_rule_book(run: Callable[[Any], Any], changes: dict[str, Any], *tenant
 
 def burst(site: ControlSite, tenant: str = "general") -> int:
     facts = site.system(policies.current)
-    return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
+    return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].entries[Tier.LOW].quota.burst)
 
 
 def ending(name: str = "results", since: date = TODAY, **fields: Any) -> dict[str, Any]:

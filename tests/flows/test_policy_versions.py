@@ -1,4 +1,4 @@
-"""Versions of the rule book: signed, put in force by two people where they allow something new, at chosen hospitals first, with a way back (C179, C210, C218)."""
+"""Versions of the policy: signed, put in force by two people where they allow something new, at chosen hospitals first, with a way back (C179, C210, C218)."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +25,9 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery, Outcome
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
-from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import (
-    CELL,
+from tests.flows.control_site import TRACE, ControlSite, build, with_policy
+from tests.flows.policy_ground import (
+    ENTRY,
     NARROWER,
     WIDER,
     add,
@@ -47,7 +47,7 @@ from tests.unit.policy.matrix.books import book
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 @both_backends
@@ -84,7 +84,7 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
     assert (refused.status_code, json_of(refused)["code"]) == (409, "too_soon_everywhere")
     asked = apply(site, version, "mercy")
     assert asked.json()["approval"]["order"]["allows"] == [
-        f"{CELL}.quota.burst: Is looser: 101 instead of 100."
+        f"{ENTRY}.quota.burst: Is looser: 101 instead of 100."
     ]
     assert burst(site) == 100
 
@@ -109,7 +109,7 @@ def test_taking_back_what_allowed_something_new_takes_one_person_and_no_time(sit
 
 
 def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: ControlSite) -> None:
-    """The way back is quick: that book was in force everywhere before."""
+    """The way back is quick: that policy was in force everywhere before."""
     apply(site, add(site, NARROWER))
     # By its author alone it is within an hour (ADR 43).
     site.clock.advance(TAKE_BACK_WITHIN)
@@ -124,20 +124,20 @@ def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: Cont
 
 def test_the_second_person_sees_all_that_is_newly_allowed_most_severe_first(site: ControlSite) -> None:
     """C210: nobody agrees to what they were not shown. A rule without one type, and one scope for every record without a person."""
-    record = "categories.record_modification.cells.high.scopes"
+    record = "categories.record_modification.entries.high.scopes"
     rules = plain({})["tier_rules"]
     kept = [each for each in rules[3]["types"] if each != "Procedure"]
     bursts = {
-        f"categories.{name}.cells.{tier}.quota": {"rate_per_s": 50, "burst": 1_000}
+        f"categories.{name}.entries.{tier}.quota": {"rate_per_s": 50, "burst": 1_000}
         for name, category in plain({})["categories"].items()
-        for tier in category["cells"]
+        for tier in category["entries"]
     }
     version = add(site, bursts | {"tier_rules.3.types": kept, record: ["system/*.cruds"]})
 
     order = apply(site, version, "general").json()["approval"]["order"]
 
     assert len(order["allows"]) > 20
-    assert order["allows"][0].startswith("categories.record_modification.cells.high.scopes: Also allows")
+    assert order["allows"][0].startswith("categories.record_modification.entries.high.scopes: Also allows")
     assert "system/*.cruds" in order["allows"][0]
     assert len([each for each in order["allows"] if "falls from" in each]) == 1, "folded by rule"
     assert len(order["allows_digest"]) == 64
@@ -148,7 +148,7 @@ def test_the_second_person_sees_all_that_is_newly_allowed_most_severe_first(site
 def test_an_approval_covers_only_the_privilege_increases_that_were_shown(
     site: ControlSite, change: dict[str, Any]
 ) -> None:
-    """Approving is bound to the list: a release that finds something else in the same books, or a changed row, carries out nothing."""
+    """Approving is bound to the list: a release that finds something else in the same policies, or a changed row, carries out nothing."""
     asked = apply(site, add(site, WIDER), "general")
     column = approval_rows.approvals.c.act
 
@@ -249,13 +249,13 @@ def test_a_bad_order_is_refused_and_nothing_changes(
 
 
 def test_a_document_that_is_not_valid_is_refused_with_each_place_and_code(site: ControlSite) -> None:
-    bad = plain({"title": "", f"{CELL}.disciplines": ["financial"], "regulated_lane.0.requires": ["fee"]})
+    bad = plain({"title": "", f"{ENTRY}.disciplines": ["financial"], "regulated_lane.0.requires": ["fee"]})
 
     answer = site.api("root").post("/policies/versions", json={"document": bad, "base": 1, "note": ""})
     asked = site.api("sam").post("/policies/validate", json={"document": bad})
 
     assert json_of(answer)["code"] == "book_invalid"
-    assert set(json_of(answer)["fields"]) == {"title", f"{CELL}.disciplines", "regulated_lane[0].requires"}
+    assert set(json_of(answer)["fields"]) == {"title", f"{ENTRY}.disciplines", "regulated_lane[0].requires"}
     assert [(each["path"], each["code"]) for each in asked.json()["faults"] if "lane" in each["path"]] == [
         ("regulated_lane[0].requires", "regulated_lane_condition")
     ]
@@ -274,7 +274,7 @@ def test_a_book_that_breaks_a_jurisdictions_rules_of_today_is_refused(site: Cont
 @both_backends
 @pytest.mark.parametrize("column", ["document", "digest", "signature", "base"])
 def test_a_version_that_is_not_as_it_was_signed_decides_nothing(site: ControlSite, column: str) -> None:
-    """Whoever can write to the database cannot widen a book: facts fail, the snapshot ages, everything is refused."""
+    """Whoever can write to the database cannot widen a policy: facts fail, the snapshot ages, everything is refused."""
     wider = canonical(render(_wider())).decode()
     values = {"document": wider, "digest": _wider().digest, "signature": "AAAA", "base": 7}
 
@@ -385,7 +385,7 @@ def test_two_who_apply_at_once_do_not_both_succeed(site: ControlSite) -> None:
     assert in_force(site) | {"fault": ""} == {"everywhere": order.version, "at": {}, "last": 2, "fault": ""}
 
 
-def test_a_hospitals_administrator_reads_the_rule_book_and_no_other_hospitals_part(site: ControlSite) -> None:
+def test_a_hospitals_administrator_reads_the_policy_and_no_other_hospitals_part(site: ControlSite) -> None:
     apply(site, add(site, NARROWER), "children")
     apply(site, add(site, NARROWER), "general")
 
@@ -401,9 +401,9 @@ def test_the_comparison_lists_what_differs_and_what_is_new(site: ControlSite) ->
     there = site.api("root").get("/policies/compare", params={"before": 1, "after": version}).json()
     back = site.api("root").get("/policies/compare", params={"before": version, "after": 0}).json()
 
-    assert {each["path"] for each in there["changes"]} == {"title", f"{CELL}.quota.burst"}
+    assert {each["path"] for each in there["changes"]} == {"title", f"{ENTRY}.quota.burst"}
     assert there["privilege_increases"] == [
-        {"path": f"{CELL}.quota.burst", "sentence": "Is looser: 101 instead of 100."}
+        {"path": f"{ENTRY}.quota.burst", "sentence": "Is looser: 101 instead of 100."}
     ]
     assert back["privilege_increases"] == []
 

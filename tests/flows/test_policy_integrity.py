@@ -1,4 +1,4 @@
-"""The stored rule book: what was edited, deleted or swapped decides nothing and is named; and the way back to one that decides (C179, C218)."""
+"""The stored policy: what was edited, deleted or swapped decides nothing and is named; and the way back to one that decides (C179, C218)."""
 
 import base64
 import json
@@ -27,9 +27,9 @@ from hilum.records.audit.models import EventQuery
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import KeyState, Purpose
 from hilum.records.keys.store import signing_key
-from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import (
-    CELL,
+from tests.flows.control_site import TRACE, ControlSite, build, with_policy
+from tests.flows.policy_ground import (
+    ENTRY,
     NARROWER,
     WIDER,
     add,
@@ -50,7 +50,7 @@ V, A = store.versions, store.applications
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
+    return build(one_uow, clock, then=with_policy)
 
 
 def run(site: ControlSite, *statements: Any) -> None:
@@ -147,8 +147,8 @@ def test_an_application_signed_by_a_key_that_somebody_added_to_the_database_deci
 
     site.system(forge)
 
-    assert "Application 2 of the rule book does not match what was signed." in refused(site)
-    assert "Application 2 of the rule book does not match what was signed." in faults(site)
+    assert "Application 2 of the policy does not match what was signed." in refused(site)
+    assert "Application 2 of the policy does not match what was signed." in faults(site)
 
 
 def test_a_retired_key_whose_public_half_was_replaced_verifies_nothing(site: ControlSite) -> None:
@@ -172,8 +172,8 @@ def test_a_deleted_last_application_does_not_bring_back_the_book_before(site: Co
 
     run(site, delete(A).where(A.c.number == 2))
 
-    assert "Applications 2 to 2 of the rule book are missing" in refused(site)
-    assert "Applications 2 to 2 of the rule book are missing" in faults(site)
+    assert "Applications 2 to 2 of the policy are missing" in refused(site)
+    assert "Applications 2 to 2 of the policy are missing" in faults(site)
 
 
 def test_a_deleted_last_application_is_named_though_the_same_number_was_applied_again(
@@ -203,7 +203,7 @@ def test_where_all_rows_were_deleted_the_shipped_book_does_not_decide_and_is_not
 
 
 @pytest.mark.parametrize("with_key", [True, False], ids=["key left", "key deleted"])
-def test_a_rule_book_that_is_gone_is_noticed_by_the_key_or_by_the_audit_trail(
+def test_a_policy_that_is_gone_is_noticed_by_the_key_or_by_the_audit_trail(
     site: ControlSite, *, with_key: bool
 ) -> None:
     from hilum.records.audit import store as records
@@ -309,8 +309,8 @@ def test_every_field_of_a_version_is_signed(site: ControlSite) -> None:
 
     for column, value in changes.items():
         why, found = edited(site, V, 1, {column: value})
-        assert "Version 1 of the rule book does not match what was signed" in why, column
-        assert "Version 1 of the rule book does not match what was signed" in found, column
+        assert "Version 1 of the policy does not match what was signed" in why, column
+        assert "Version 1 of the policy does not match what was signed" in found, column
 
 
 def store_text(ctx: Context) -> str:
@@ -323,7 +323,7 @@ def test_a_version_in_force_nowhere_that_was_edited_is_named_and_harms_nobody(si
     run(site, update(V).where(V.c.number == version).values(note="x"))
 
     assert burst(site) == 100
-    assert f"Version {version} of the rule book does not match what was signed." in faults(site)
+    assert f"Version {version} of the policy does not match what was signed." in faults(site)
     assert json_of(apply(site, version))["code"] == "policy_not_as_signed"
 
 
@@ -334,7 +334,7 @@ def test_an_application_before_the_last_one_everywhere_that_was_edited_is_named(
     run(site, update(A).where(A.c.number == 1).values(reason="another"))
 
     assert burst(site) == 99
-    assert "Application 1 of the rule book does not match what was signed." in faults(site)
+    assert "Application 1 of the policy does not match what was signed." in faults(site)
 
 
 # --- processes and the audit trail -----------------------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_each_application_is_in_the_audit_trail_with_its_number_and_digest(site:
     assert rows[1].previous == chain.application_digest(rows[0])
 
 
-def test_a_process_refuses_a_rule_book_older_than_the_one_it_held(site: ControlSite) -> None:
+def test_a_process_refuses_a_policy_older_than_the_one_it_held(site: ControlSite) -> None:
     """Though whoever deleted the application has deleted its record too."""
     apply(site, add(site, NARROWER))
     held: PolicyFacts = site.system(whole(service.facts))
@@ -436,11 +436,11 @@ def _newer_format(document: dict[str, Any]) -> None:
 
 
 def _new_field(document: dict[str, Any]) -> None:
-    document["categories"]["scheduling"]["cells"]["low"]["purposes"] = ["care"]
+    document["categories"]["scheduling"]["entries"]["low"]["purposes"] = ["care"]
 
 
 def _lost_field(document: dict[str, Any]) -> None:
-    del document["categories"]["scheduling"]["cells"]["low"]["alerts"]
+    del document["categories"]["scheduling"]["entries"]["low"]["alerts"]
 
 
 def _unsound(document: dict[str, Any]) -> None:
@@ -457,7 +457,7 @@ def test_a_version_that_this_release_cannot_read_has_a_code_of_its_own(
     number = store_as_other_release(site, change)
     applied_by_other_release(site, number)
 
-    assert f"Version {number} of the rule book" in refused(site, code)
+    assert f"Version {number} of the policy" in refused(site, code)
     assert site.api("root").get(f"/policies/versions/{number}").json()["number"] == number, (
         "it can be looked at"
     )
@@ -511,7 +511,7 @@ def test_two_people_put_an_intact_version_over_what_cannot_be_read(
     shown = site.api("root").get("/policies").json()
     assert shown["fault"]
 
-    version = add(site, {f"{CELL}.quota": {"burst": 98}})
+    version = add(site, {f"{ENTRY}.quota": {"burst": 98}})
     asked = apply_after(site, version, shown["last"])
 
     assert asked.status_code == 202, asked.text

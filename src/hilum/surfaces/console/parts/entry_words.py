@@ -1,4 +1,4 @@
-"""The words for what a cell of the rule book says, by the path of each rule. Pure.
+"""The words for what an entry of the policy says, by the path of each rule. Pure.
 
 A rule that has no words here, of a later release, is shown by its path.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from hilum.apps.agreements.models import KINDS
-from hilum.policy.matrix.models import ANY, Book, Cell
+from hilum.policy.matrix.models import ANY, Book, PolicyEntry
 from hilum.policy.matrix.policy import differences, flat, rules_of
 
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -91,7 +91,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A rule in words. ``values``: in a list if there are several. ``still``: what is enforced instead before the day of the cell."""
+    """A rule in words. ``values``: in a list if there are several. ``still``: what is enforced instead before the day of the entry."""
 
     path: str
     label: str
@@ -100,7 +100,7 @@ class Fact:
 
 
 def label(path: str) -> str:
-    """Return the words for a rule of a cell."""
+    """Return the words for a rule of an entry."""
     return _WORDS.get(path, path)
 
 
@@ -110,15 +110,15 @@ def group_of(path: str) -> str:
     return next((group for group, names in GROUPS.items() if name in names), REST)
 
 
-def grouped(cell: Cell, today: Cell, book: Book) -> list[tuple[str, list[Fact]]]:
-    """Return every rule of a cell in words, by what it is about; ``today``: the cell as it is enforced now."""
-    still = {each.path: each.first for each in differences(today, cell)}
+def grouped(entry: PolicyEntry, today: PolicyEntry, book: Book) -> list[tuple[str, list[Fact]]]:
+    """Return every rule of an entry in words, by what it is about; ``today``: the entry as it is enforced now."""
+    still = {each.path: each.first for each in differences(today, entry)}
     groups: dict[str, list[Fact]] = {group: [] for group in (*GROUPS, REST)}
-    rules = rules_of(cell)
+    rules = rules_of(entry)
     for path, text in flat(rules):
         name = path.partition(".")[0]
         values = (
-            _listed(cell, book, name)
+            _listed(entry, book, name)
             if isinstance(rules[name], list)
             else (text.replace("_", " ") or "no limit of its own",)
         )
@@ -127,11 +127,11 @@ def grouped(cell: Cell, today: Cell, book: Book) -> list[tuple[str, list[Fact]]]
     return [(group, facts) for group, facts in groups.items() if facts]
 
 
-def _listed(cell: Cell, book: Book, kind: str) -> tuple[str, ...]:
-    """Return what a cell lists of a kind by titles, with what is waived for the app (C207)."""
+def _listed(entry: PolicyEntry, book: Book, kind: str) -> tuple[str, ...]:
+    """Return what an entry lists of a kind by titles, with what is waived for the app (C207)."""
     titles = _titles(book).get(kind, {})
-    notes = dict.fromkeys(sorted(getattr(cell, kind)), "")
-    named = (each.partition(".") for each in sorted(cell.waived))
+    notes = dict.fromkeys(sorted(getattr(entry, kind)), "")
+    named = (each.partition(".") for each in sorted(entry.waived))
     notes |= {name: " (waived for this app)" for of, _, name in named if of == kind}
     return tuple(f"{titles.get(name, name)}{note}" for name, note in notes.items()) or ("none",)
 

@@ -1,6 +1,6 @@
-"""Everything that a cell says, for whoever is judged by it. Pure.
+"""Everything that an entry says, for whoever is judged by it. Pure.
 
-It is made of the fields of a cell, so that what a later release adds to a cell is shown without being listed here.
+It is made of the fields of an entry, so that what a later release adds to an entry is shown without being listed here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,26 +10,26 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.policy.matrix.fields import duration_text
-from hilum.policy.matrix.models import Cell
+from hilum.policy.matrix.models import PolicyEntry
 
 _ABOUT_RULES = frozenset({"waived", "observe"})
-"""Fields of a cell that say how its rules bind, and are no rules themselves."""
+"""Fields of an entry that say how its rules bind, and are no rules themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A rule of one cell that is another one in a second cell, each as text; empty: nothing."""
+    """A rule of one entry that is another one in a second entry, each as text; empty: nothing."""
 
     path: str
     first: str
     second: str
 
 
-def rules_of(cell: Cell) -> dict[str, Any]:
-    """Return every rule of a cell by its name in a document, also those that a document leaves out because they are the default."""
+def rules_of(entry: PolicyEntry) -> dict[str, Any]:
+    """Return every rule of an entry by its name in a document, also those that a document leaves out because they are the default."""
     return {
-        each.name: _written(getattr(cell, each.name))
-        for each in fields(cell)
+        each.name: _written(getattr(entry, each.name))
+        for each in fields(entry)
         if each.name not in _ABOUT_RULES
     }
 
@@ -50,8 +50,8 @@ def _written(value: Any) -> Any:
             return value
 
 
-def differences(first: Cell, second: Cell) -> tuple[Difference, ...]:
-    """Return the rules that differ between two cells."""
+def differences(first: PolicyEntry, second: PolicyEntry) -> tuple[Difference, ...]:
+    """Return the rules that differ between two entries."""
     one, other = dict(flat(rules_of(first))), dict(flat(rules_of(second)))
     return tuple(Difference(path, text, other[path]) for path, text in one.items() if text != other[path])
 

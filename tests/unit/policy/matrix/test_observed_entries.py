@@ -1,4 +1,4 @@
-"""A cell whose tightening is observed until a day: as it was before it, as it says from it on, and never such as loosens anything (C209)."""
+"""An entry whose tightening is observed until a day: as it was before it, as it says from it on, and never such as loosens anything (C209)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,15 +11,15 @@ from hilum.policy.matrix.comparison import observe_faults, privilege_increases
 from hilum.policy.matrix.document import read_book, read_stored, render
 from hilum.policy.matrix.in_force import PolicyFacts, as_enforced, as_of
 from hilum.policy.matrix.models import Applicant, Book, ClientAuthentication, Tier
-from hilum.policy.matrix.observed_cells import OBSERVE_BOUND
+from hilum.policy.matrix.observed_entries import OBSERVE_BOUND
 from hilum.policy.matrix.policy import admit, tiers_to_certify
 from hilum.policy.matrix.shipped import shipped_book
 from tests.unit.policy.matrix.books import book, document
-from tests.unit.policy.matrix.observed_books import CELLS, DAY, LOW, TODAY, added, at, low, observed
+from tests.unit.policy.matrix.observed_books import DAY, ENTRIES, LOW, TODAY, added, at, low, observed
 
-WAS = shipped_book().categories["scheduling"].cells[Tier.LOW]
+WAS = shipped_book().categories["scheduling"].entries[Tier.LOW]
 LOST = "user/Slot.rs"
-SCOPES = [each for each in document()["categories"]["scheduling"]["cells"]["low"]["scopes"] if each != LOST]
+SCOPES = [each for each in document()["categories"]["scheduling"]["entries"]["low"]["scopes"] if each != LOST]
 FEWER = {f"{LOW}.scopes": SCOPES}
 SLOWER = {f"{LOW}.quota": {"rate_per_s": 1, "burst": 2}}
 FASTER = {f"{LOW}.quota": {"rate_per_s": 1, "burst": WAS.quota.burst + 1}}
@@ -29,7 +29,7 @@ APP = Applicant("scheduling", (LOST,), ClientAuthentication.KEY, (), (), certifi
 # --- before the day and from it on ---------------------------------------------------------------------------------------------
 
 
-def test_before_its_day_a_cell_is_as_it_was_and_from_it_on_as_it_says_without_a_job() -> None:
+def test_before_its_day_a_entry_is_as_it_was_and_from_it_on_as_it_says_without_a_job() -> None:
     """The day begins in UTC, wherever the hospital is."""
     facts = PolicyFacts(observed(FEWER | SLOWER))
     before = facts.book_at(TenantId("general"), at(DAY) - timedelta(microseconds=1))
@@ -48,16 +48,16 @@ def test_only_the_limits_that_are_named_are_observed_and_the_others_count_at_onc
     assert LOST not in now.scopes
 
 
-def test_a_higher_cell_lists_what_a_lower_one_is_yet_to_lose() -> None:
+def test_a_higher_entry_lists_what_a_lower_one_is_yet_to_lose() -> None:
     """Else an app that a reviewer raised would lose it today."""
     one = observed(FEWER)
-    now, then = (as_of(one, at(day)).categories["scheduling"].cells for day in (TODAY, DAY))
+    now, then = (as_of(one, at(day)).categories["scheduling"].entries for day in (TODAY, DAY))
 
-    assert all(LOST in cell.scopes for cell in now.values())
-    assert not any(LOST in cell.scopes for cell in then.values())
+    assert all(LOST in entry.scopes for entry in now.values())
+    assert not any(LOST in entry.scopes for entry in then.values())
 
 
-def test_new_certifications_and_dry_runs_judge_by_the_cell_as_it_will_be_enforced() -> None:
+def test_new_certifications_and_dry_runs_judge_by_the_entry_as_it_will_be_enforced() -> None:
     one = observed(FEWER | SLOWER, limits=["scopes"])
 
     assert low(as_enforced(one, at(TODAY))) == low(one) != WAS
@@ -65,7 +65,7 @@ def test_new_certifications_and_dry_runs_judge_by_the_cell_as_it_will_be_enforce
 
 
 def test_a_book_at_one_moment_is_one_object_and_stays_itself_when_asked_again() -> None:
-    """What a book admits is cached by it."""
+    """What a policy admits is cached by it."""
     one = observed(FEWER)
     now = as_of(one, at(TODAY))
 
@@ -74,7 +74,7 @@ def test_a_book_at_one_moment_is_one_object_and_stays_itself_when_asked_again() 
     assert as_of(one, at(DAY)) is one
 
 
-def test_what_a_cell_was_survives_being_stored_and_changes_the_digest() -> None:
+def test_what_a_entry_was_survives_being_stored_and_changes_the_digest() -> None:
     one = observed(FEWER | SLOWER)
     again, faults = read_stored(render(one), one.digest)
     added_again, _ = read_book(render(one))
@@ -88,7 +88,7 @@ def test_what_a_cell_was_survives_being_stored_and_changes_the_digest() -> None:
 
 
 def test_a_document_made_from_one_in_force_keeps_its_observation() -> None:
-    """Published again while the first is observed, it takes what the cell was from what is in force today, which is what it was."""
+    """Published again while the first is observed, it takes what the entry was from what is in force today, which is what it was."""
     in_force = as_of(observed(SLOWER), at(TODAY))
     change = {**SLOWER, f"{LOW}.observe": {"until": DAY.isoformat()}}
 
@@ -104,7 +104,7 @@ def test_a_document_made_from_one_in_force_keeps_its_observation() -> None:
 MORE = {f"{LOW}.certificate_life": "1000 d"}
 REFUSED = [
     ("a loosening", {f"{LOW}.quota": {"rate_per_s": 999, "burst": 9_999}}, None, "observed_widens"),
-    ("a mixed cell", FASTER, None, "observed_mixed"),
+    ("a mixed entry", FASTER, None, "observed_mixed"),
     (
         "a mixed list of scopes",
         {f"{LOW}.scopes": [*SCOPES, "user/Immunization.rs"]},
@@ -127,7 +127,7 @@ def test_only_what_tightens_is_observed(change: dict[str, Any], limits: list[str
     assert code in added(change, limits=limits)[1]
 
 
-def test_of_a_mixed_cell_what_tightens_is_observed_if_it_is_named() -> None:
+def test_of_a_mixed_entry_what_tightens_is_observed_if_it_is_named() -> None:
     """The rest counts at once, and takes two people as everywhere (C210)."""
     one = observed(FASTER, limits=["quota.rate_per_s"])
 
@@ -141,7 +141,7 @@ def test_of_a_mixed_cell_what_tightens_is_observed_if_it_is_named() -> None:
         ({}, "missing"),
         ({"until": "soon"}, "not_a_date"),
         ({"until": DAY.isoformat(), "why": "x"}, "unknown"),
-        ({"until": DAY.isoformat(), "limits": ["scopes"], "earlier": render(shipped_book())["categories"]["scheduling"]["cells"]["low"]}, "contradictory"),
+        ({"until": DAY.isoformat(), "limits": ["scopes"], "earlier": render(shipped_book())["categories"]["scheduling"]["entries"]["low"]}, "contradictory"),
         ({"until": DAY.isoformat(), "earlier": {"scopes": ["user/Nonsense.r"], "observe": {"until": DAY.isoformat()}}}, "contradictory"),
         ([], "not_a_table"),
     ],
@@ -154,13 +154,13 @@ def test_what_says_nothing_clear_does_not_validate(observe: Any, code: str) -> N
     assert code in {each.code for each in faults}
 
 
-def test_a_new_cell_was_nothing_and_is_not_observed() -> None:
-    cell = document()["categories"]["scheduling"]["cells"]["low"]
+def test_a_new_entry_was_nothing_and_is_not_observed() -> None:
+    entry = document()["categories"]["scheduling"]["entries"]["low"]
     new = {
         "title": "New",
         "floor": "low",
         "open": False,
-        "cells": {"low": cell | {"observe": {"until": DAY.isoformat()}}},
+        "entries": {"low": entry | {"observe": {"until": DAY.isoformat()}}},
     }
 
     _, faults = read_book(document({"categories.brand_new": new}), against=shipped_book)
@@ -172,26 +172,28 @@ def test_a_new_cell_was_nothing_and_is_not_observed() -> None:
     ("days", "codes"),
     [(-1, []), (0, []), (OBSERVE_BOUND.days, []), (OBSERVE_BOUND.days + 1, ["observed_too_long"])],
 )
-def test_a_cell_is_observed_for_a_bounded_time(days: int, codes: list[str]) -> None:
+def test_a_entry_is_observed_for_a_bounded_time(days: int, codes: list[str]) -> None:
     assert added(SLOWER, until=TODAY + timedelta(days=days))[1] == codes
 
 
 def test_the_book_is_sound_also_before_the_day() -> None:
-    """A higher cell that is observed while the lower one tightens at once would be the looser one meanwhile."""
+    """A higher entry that is observed while the lower one tightens at once would be the looser one meanwhile."""
     short = {"certificate_life": "30 d"}
-    change = {f"{CELLS}.{tier}.{name}": life for tier in ("low", "moderate") for name, life in short.items()}
+    change = {
+        f"{ENTRIES}.{tier}.{name}": life for tier in ("low", "moderate") for name, life in short.items()
+    }
 
-    assert "looser_than_lower_tier" in added(change, place=f"{CELLS}.moderate")[1]
+    assert "looser_than_lower_tier" in added(change, place=f"{ENTRIES}.moderate")[1]
     assert added(change)[1] == []
 
 
-def test_cells_are_observed_until_a_few_different_days() -> None:
+def test_entries_are_observed_until_a_few_different_days() -> None:
     change: dict[str, Any] = {}
     for n, name in enumerate(("scheduling", "analytics", "order_entry", "patient_communication")):
-        tier = next(iter(shipped_book().categories[name].cells)).value
+        tier = next(iter(shipped_book().categories[name].entries)).value
         change |= {
-            f"categories.{name}.cells.{tier}.quota": {"rate_per_s": 1, "burst": 1},
-            f"categories.{name}.cells.{tier}.observe": {"until": (DAY + timedelta(days=n)).isoformat()},
+            f"categories.{name}.entries.{tier}.quota": {"rate_per_s": 1, "burst": 1},
+            f"categories.{name}.entries.{tier}.observe": {"until": (DAY + timedelta(days=n)).isoformat()},
         }
     made, faults = read_book(document(change), against=shipped_book)
 
@@ -237,9 +239,9 @@ def test_a_tightening_that_is_no_longer_or_later_enforced_takes_two_people(books
     assert privilege_increases(before, after)
 
 
-def test_a_cell_is_never_looser_before_its_day_than_what_it_was() -> None:
-    """What a document states as earlier is compared too: nobody slips a looser cell in for some weeks."""
-    earlier = render(shipped_book())["categories"]["scheduling"]["cells"]["low"] | {
+def test_a_entry_is_never_looser_before_its_day_than_what_it_was() -> None:
+    """What a document states as earlier is compared too: nobody slips a looser entry in for some weeks."""
+    earlier = render(shipped_book())["categories"]["scheduling"]["entries"]["low"] | {
         "certificate_life": "1000 d"
     }
     one = book({**SLOWER, f"{LOW}.observe": {"until": DAY.isoformat(), "earlier": earlier}})

@@ -1,4 +1,4 @@
-"""``explain`` names the rule book of that time at that hospital, and which exception, scope product and workflow were in play (C205)."""
+"""``explain`` names the policy of that time at that hospital, and which exception, scope product and workflow were in play (C205)."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ from hilum.policy.matrix import store
 from tests.flows.exception_ground import lower, withhold
 from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
-from tests.flows.rule_book_ground import put_document_in_force
+from tests.flows.policy_ground import put_document_in_force
 
 
-def test_each_decision_is_explained_by_the_rule_book_and_the_exception_of_its_time(
+def test_each_decision_is_explained_by_the_policy_and_the_exception_of_its_time(
     play: Play, tmp_path: Path
 ) -> None:
     """C205, C207: not by those of today."""
@@ -32,10 +32,10 @@ def test_each_decision_is_explained_by_the_rule_book_and_the_exception_of_its_ti
         made.run(put_document_in_force)
         after = await asked_later(made, token, 200)
 
-        assert "The rule book" not in explained(made, before, tmp_path)
+        assert "The policy" not in explained(made, before, tmp_path)
         text = explained(made, refused, tmp_path)
-        assert "The rule book in force at general then was version 2, by application 2 everywhere" in text
-        withheld = "Version 2 of the rule book withheld patient/*.cruds, or a part of it, from this client"
+        assert "The policy in force at general then was version 2, by application 2 everywhere" in text
+        withheld = "Version 2 of the policy withheld patient/*.cruds, or a part of it, from this client"
         assert f"{withheld}: the category does not allow its tier." in text
         assert "Slot" not in text, "it was a read of a Patient"
         assert "Exception" not in text
