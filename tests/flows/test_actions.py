@@ -26,6 +26,8 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import NotPermitted
 from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId
 from hilum.identity.signin.policy import actor_of
+from hilum.operations.monitoring import store as monitoring
+from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.surfaces.cli import actions as commands
@@ -38,9 +40,19 @@ ACTIONS = live.actions()
 WRITES = [action for action in ACTIONS if action["effect"] != "reads"]
 TARGETED = [action for action in WRITES if action["target"]]
 WIDENING = [action for action in TARGETED if action["needs_version"]]
-IDS: Mapping[str, str] = {"service_owner": "svo_1", "agreement": "agr_1", "break_glass": "btg_1"}
+IDS: Mapping[str, str] = {
+    "service_owner": "svo_1",
+    "agreement": "agr_1",
+    "break_glass": "btg_1",
+    "alert": "alt_1",
+}
 """A record of each noun, at General."""
-MEMBERS: Mapping[str, str] = {"service_owner": "gina", "agreement": "gina", "break_glass": "gina"}
+MEMBERS: Mapping[str, str] = {
+    "service_owner": "gina",
+    "agreement": "gina",
+    "break_glass": "gina",
+    "alert": "gina",
+}
 """Somebody who may see the record of a noun. ``STRANGER`` has the same role elsewhere."""
 STRANGER = "carl"
 ROLE_OF = {"ann": "physician", "gina": "administrator", "carl": "administrator", "root": "platform_admin"}
@@ -73,6 +85,9 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         )
         use = Use(IDS["break_glass"], TenantId("general"), who[0], *opened, ctx.now, ends, ends)
         breakglass.USES.add(ctx.tx, use)
+        limit = AlertKind.REFUSED, 5, {"calls": 100, "refused": 20}
+        about = AppId("app_1"), TenantId("general"), VendorId("ven_1"), *limit, ctx.now, ctx.now
+        monitoring.ALERTS.add(ctx.tx, Alert(IDS["alert"], *about))
 
     made.system(stand)
     return made
@@ -245,7 +260,8 @@ def test_what_can_be_read_can_be_read_by_a_command(
 ) -> None:
     words = [IDS[action["noun"]]] if action["target"] else []
 
-    done = command(site, "gina", monkeypatch)(*named(action).split(), *words, "--json")
+    who = "root" if action["who"] == ["staff"] else "gina"
+    done = command(site, who, monkeypatch)(*named(action).split(), *words, "--json")
 
     assert done.exit_code == 0, done.output
 

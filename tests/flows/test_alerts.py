@@ -106,7 +106,7 @@ def test_calls_beyond_a_limit_are_alerted_once_and_the_alert_ends_by_itself(
         ("monitoring.alert.open", "general", ""),
     ]
     assert (events[1].facts["limit"], events[1].facts["refused"]) == (found["limit"], 30)
-    assert watch.site.api("otto").get("/monitoring").json()["judged"] == 1
+    assert watch.site.api("otto").get("/alerts/progress").json()["judged"] == 1
 
 
 def test_one_that_opens_again_within_a_day_is_not_mailed_again(watch: Watch, clock: FakeClock) -> None:
@@ -197,7 +197,7 @@ def test_what_is_not_known_opens_nothing_and_is_recorded_as_skipped(watch: Watch
     watch.judge()
 
     assert watch.alerts() == []
-    run = watch.site.api("rita").get("/monitoring").json()
+    run = watch.site.api("rita").get("/alerts/progress").json()
     assert (run["judged"], run["skipped"], run["open"]) == (0, {"few_calls": 1, "not_installed": 2}, 0)
 
 
@@ -267,7 +267,7 @@ def test_a_hospital_sees_its_own_alerts_only(watch: Watch) -> None:
     assert watch.alerts("carl") == []
     problem(watch.site.api("carl").get(f"/alerts/{found['id']}"), 404, "alert_not_found")
     problem(watch.site.api("carl").get("/alerts", params={"tenant": "general"}), 403, "not_permitted")
-    problem(watch.site.api("gina").get("/monitoring"), 403, "not_permitted")
+    problem(watch.site.api("gina").get("/alerts/progress"), 403, "not_permitted")
     assert watch.site.api("ann").get("/alerts").status_code == 403
     assert watch.site.api("gina").get(f"/alerts/{found['id']}").json() == found
 

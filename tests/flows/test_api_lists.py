@@ -132,7 +132,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
-    "/api/v1/monitoring": "one run",
+    "/api/v1/alerts/progress": "one run",
     "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/service": "three criteria at most",
     "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, disciplines and fields",
@@ -244,7 +244,15 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         )
         revalidation_store.add_finding(ctx.tx, found)
         kind = AlertKind.SLOW
-        about = (GENERAL, found.vendor, kind, 2_000, {"calls": 100, "answered": 100}, ctx.now, ctx.now)
+        about = (
+            GENERAL,
+            found.vendor,
+            kind,
+            2_000,
+            {"calls": 100, "answered": 100, "within_ms": 9_000},
+            ctx.now,
+            ctx.now,
+        )
         alert_store.ALERTS.add(ctx.tx, Alert(f"alt_{n}", app, *about))
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")

@@ -87,6 +87,7 @@ from hilum.operations.dry_runs import narrowing, observing
 from hilum.operations.dry_runs import routes as dryruns
 from hilum.operations.dry_runs.quotas import ReadCalls
 from hilum.operations.monitoring import routes as monitoring
+from hilum.operations.monitoring import service as monitoring_service
 from hilum.operations.switch_administration import previews
 from hilum.operations.switch_administration import routes as switch_administration
 from hilum.policy.matrix import routes as policies
@@ -466,6 +467,7 @@ def control_plane(
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),
+        actions.api(kit, monitoring_service),
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),

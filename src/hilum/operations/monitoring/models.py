@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
+from hilum.foundation.actions.models import ID, Arg, OneTenant
 from hilum.foundation.kernel.ids import AppId, TenantId, VendorId
 from hilum.policy.matrix.models import AlertThresholds
 from hilum.records.audit.models import Served
@@ -97,6 +99,23 @@ class Alert:
     mailed_at: datetime | None = None
     closed_at: datetime | None = None
     why: CloseReason | None = None
+
+
+AlertId = Annotated[str, ID, Arg("The alert.", "alt_01h...", target=True)]
+
+
+class AlertState(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertQuery:
+    """Which alerts a list has."""
+
+    tenant: OneTenant = ""
+    app: Annotated[str, ID, Arg("Only those about one app.", names="app")] = ""
+    state: Annotated[AlertState | None, Arg("Only those in this state.", "open")] = None
 
 
 @dataclass(frozen=True, slots=True)

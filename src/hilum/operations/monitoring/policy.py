@@ -105,6 +105,24 @@ def figures(served: Served) -> dict[str, int]:
     }
 
 
+def calls_of(alert: Alert, _now: datetime) -> int:
+    """Return how many calls there were in the last hour in which they exceeded the limit."""
+    return alert.figures["calls"]
+
+
+def measured(alert: Alert, _now: datetime) -> float:
+    """Return what is compared with the limit: percent of the calls, or the milliseconds that 95 of 100 answers took (0: more than ten seconds)."""
+    numbers = alert.figures
+    match alert.kind:
+        case AlertKind.REFUSED:
+            hits = numbers["refused"]
+        case AlertKind.FAILED:
+            hits = numbers["mistaken"] + numbers["throttled"] + numbers["failed"]
+        case AlertKind.SLOW:
+            return numbers["within_ms"]
+    return round(100 * hits / numbers["calls"], 1)
+
+
 def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetime) -> Followed:
     """Return how the calls of the last hour change the alerts of an app at a hospital.
 

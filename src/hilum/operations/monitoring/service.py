@@ -5,13 +5,25 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from hilum.apps.registry import service as registry
+from hilum.foundation.actions.models import Effect, Noun, Shows
+from hilum.foundation.actions.service import action
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.actor import require_platform
 from hilum.foundation.kernel.errors import NotFound, Readers, not_shown
+from hilum.foundation.kernel.events import Event
 from hilum.foundation.kernel.ids import AppId, TenantId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.operations.monitoring import policy, store
-from hilum.operations.monitoring.models import CLOSED_KEPT, HOSPITALS_SHOWN, Alert, Run, ServiceView
+from hilum.operations.monitoring.models import (
+    CLOSED_KEPT,
+    HOSPITALS_SHOWN,
+    Alert,
+    AlertId,
+    AlertQuery,
+    AlertState,
+    Run,
+    ServiceView,
+)
 from hilum.records.audit.models import Served, ServedApp
 
 ReadServed = Callable[[str, datetime, str], ServedApp]
@@ -42,40 +54,74 @@ def view_service(
     return ServiceView(app.id, days, at or "", total, found.by_day, first)
 
 
-def list_alerts(
-    ctx: Context,
-    page: PageQuery = FIRST_PAGE,
-    *,
-    tenant: str = "",
-    app: str = "",
-    is_open: bool | None = None,
-) -> list[Alert]:
-    """List alerts by id: staff get all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
-    shown = policy.alerts_shown(ctx.actor, tenant)
+def _visible(ctx: Context, alert_id: str, *, lock: bool = False) -> Alert:
+    alert = store.ALERTS.get(ctx.tx, alert_id, lock=lock)
+    if not policy.may_see(ctx.actor, alert):
+        raise store.ALERTS.missing()
+    return alert
+
+
+ALERT = Noun(
+    "alert",
+    "monitoring",
+    Alert,
+    load=_visible,
+    about=lambda code, alert: Event(code, tenant=alert.tenant, app=alert.app),
+    help="See whether calls of apps are refused, fail or are slow beyond the limits of the policy.",
+    columns=(
+        Shows("app", "App"),
+        Shows("tenant", "Hospital"),
+        Shows("kind", "Kind"),
+        Shows("measured", "Measured"),
+        Shows("limit", "Limit"),
+        Shows("calls", "Calls"),
+        Shows("opened_at", "Opened"),
+        Shows("closed_at", "Closed"),
+        Shows("why", "Why it closed"),
+    ),
+    derived={"calls": policy.calls_of, "measured": policy.measured},
+    hidden=frozenset({"mailed_at"}),
+)
+READERS = ("staff", "administrator", "member")
+
+
+@action(ALERT, "list", who=READERS, effect=Effect.READS)
+def list_alerts(ctx: Context, query: AlertQuery, page: PageQuery = FIRST_PAGE) -> list[Alert]:
+    """List alerts by id: a vendor's member gets those about its apps, an administrator those at their hospital, staff all.
+
+    Raises NotPermitted.
+    """
+    shown = policy.alerts_shown(ctx.actor, query.tenant)
     if shown is None:
         raise not_shown("alerts", Readers.CATALOGUE)
     vendor, at = shown
-    return store.list_alerts(ctx.tx, page, tenant=at, vendor=vendor, app=app, is_open=is_open)
+    is_open = None if query.state is None else query.state is AlertState.OPEN
+    return store.list_alerts(ctx.tx, page, tenant=at, vendor=vendor, app=query.app, is_open=is_open)
 
 
-def view_alert(ctx: Context, alert_id: str) -> Alert:
-    """Get an alert. Raises NotFound."""
-    found = store.get(ctx.tx, alert_id)
-    if not policy.may_see(ctx.actor, found):
-        raise store.no_such_alert()
-    return found
+@action(ALERT, "show", who=READERS, effect=Effect.READS)
+def view_alert(ctx: Context, alert_id: AlertId) -> Alert:
+    """Show an alert: the limit, the calls that exceed it, and since when.
+
+    Raises NotFound.
+    """
+    return _visible(ctx, alert_id)
+
+
+@action(ALERT, "progress", who=("staff",), effect=Effect.READS)
+def last_run(ctx: Context) -> Run:
+    """Show when all apps were last judged, and how many could not be, by reason.
+
+    Raises NotPermitted.
+    """
+    require_platform(ctx.actor)
+    return store.get_run(ctx.tx)
 
 
 def newest_open(ctx: Context, limit: int) -> list[Alert]:
     """List the newest open alerts, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.newest_open(ctx.tx, limit)
-
-
-def last_run(ctx: Context) -> Run:
-    """Return the last run over all apps, for the platform's staff. Raises NotPermitted."""
-    require_platform(ctx.actor)
-    return store.get_run(ctx.tx)
 
 
 def purge(ctx: Context) -> int:

@@ -20,7 +20,6 @@ from sqlalchemy import (
 
 from hilum.foundation.infra.db import Instant, in_batches, metadata
 from hilum.foundation.infra.rows import Rows, given
-from hilum.foundation.kernel.errors import NotFound
 from hilum.foundation.kernel.ids import AppAtTenant, AppId, TenantId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.operations.monitoring.models import PURGE_BATCH, Alert, Run
@@ -106,18 +105,6 @@ def mailed_since(tx: Connection, since: datetime, tenants: Collection[str]) -> s
         )
         found |= {(row.tenant, row.app, row.kind) for row in tx.execute(query)}
     return found
-
-
-def get(tx: Connection, alert_id: str) -> Alert:
-    """Get an alert. Raises NotFound."""
-    alert = ALERTS.find(tx, id=alert_id)
-    if alert is None:
-        raise no_such_alert()
-    return alert
-
-
-def no_such_alert() -> NotFound:
-    return NotFound("alert_not_found", "There is no such alert; `hilum alert list` lists them.")
 
 
 def list_alerts(

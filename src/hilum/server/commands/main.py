@@ -12,7 +12,6 @@ from hilum.foundation.infra import logs
 from hilum.surfaces.cli import actions
 
 MODULES = {
-    "alert": "surfaces.cli.alerts",
     "app": "surfaces.cli.apps",
     "approval": "server.commands.people",
     "audit": "server.commands.records",

@@ -7,7 +7,7 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.lists import counted
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.operations.monitoring import service as monitoring
-from hilum.operations.monitoring.models import Alert, AlertKind
+from hilum.operations.monitoring.models import Alert, AlertKind, AlertQuery, AlertState
 from hilum.surfaces.console import service
 
 SHOWN = 20
@@ -49,5 +49,5 @@ def rows(ctx: Context, found: Iterable[Alert]) -> list[dict[str, Any]]:
 
 def of_app(ctx: Context, app: str, tenant: str = "") -> list[dict[str, Any]]:
     """Return what a page shows of the open alerts about an app, at one hospital or at all."""
-    found = monitoring.list_alerts(ctx, PageQuery(limit=SHOWN), app=app, tenant=tenant, is_open=True)
+    found = monitoring.list_alerts(ctx, AlertQuery(tenant, app, AlertState.OPEN), PageQuery(limit=SHOWN))
     return rows(ctx, found)
