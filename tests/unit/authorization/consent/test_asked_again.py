@@ -19,7 +19,7 @@ from tests.unit.authorization.consent.facts import AGREED, ENTRY, LONG, NOW
         ({"workflow": ""}, {}, True),
         ({"workflow": ""}, {"workflow": ""}, True),
         ({}, {"version": "ver_2"}, False),
-        ({}, {"entry": None}, False),
+        ({}, {"policy_entry": None}, False),
         ({"last_validated_at": NOW - LONG}, {}, False),
         ({"last_validated_at": NOW - LONG + timedelta(seconds=1)}, {}, True),
         ({"last_validated_at": None}, {}, False),

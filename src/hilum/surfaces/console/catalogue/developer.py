@@ -50,7 +50,7 @@ PAGES = (
     page("defects", "/defects", "Defects", "What is wrong with our apps?", menu="Reviews"),
     page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=DEVELOPERS),
     page("defect", "/defects/{id}", "Defect", "What became of it?", "defects"),
-    page("snapshots", "/snapshots", "Snapshots", "Where can we try things on our own?", menu="Sandbox"),
+    page("snapshots", "/snapshots", "Snapshots", "Where can we try things on our own?", menu="Snapshots"),
     page("snapshot", "/snapshots/{id}", "Snapshot", "How do I open it?", "snapshots"),
     page("contacts", "/contacts", "Contacts & domains", "How can people reach us?", menu="Company"),
     page("webhooks", "/webhooks", "Webhooks", "Where do we receive events?", menu="Company"),
