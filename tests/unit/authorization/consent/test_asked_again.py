@@ -33,6 +33,11 @@ def test_people_are_asked_for_another_purpose_or_version_and_after_long_disuse(
     change: dict[str, Any], asked: dict[str, Any], goes_on: bool
 ) -> None:
     """C90."""
-    order: dict[str, Any] = {"version": "ver_1", "workflow": "intake", "policy_entry": ENTRY, "now": NOW} | asked
+    order: dict[str, Any] = {
+        "version": "ver_1",
+        "workflow": "intake",
+        "policy_entry": ENTRY,
+        "now": NOW,
+    } | asked
 
     assert may_go_on(replace(AGREED, **change), **order) is goes_on
