@@ -96,7 +96,7 @@ PROMISES = {
     99: "Automated checks store what they saw and what they concluded, with evidence, a reproduction and a fix, and run again",
     110: "A run judged again from what was stored, under the policy of then, gives the same results, tier and route, however a later release words them; what was shown then stays",
     100: "Technical, legal and clinical disciplines have scorecards, reviewers and verdicts of their own; none signs for another, in high tiers nobody signs two, and nothing is certified before all passed",
-    101: "A reviewer with a tie to the vendor, declared or found from a mail address, judges nothing of it (in part: there are no billing routes yet)",
+    101: "A reviewer with a conflict of interest with the vendor, declared or found from a mail address, judges nothing of it (in part: there are no billing routes yet)",
     102: "Scorecards cover authentication, tokens, API use, logging, failure modes; agreements, sharing, retention, subcontractors; workflow fit, shortcuts, misleading display",
     103: "A red flag or an open blocking finding keeps a submission from being certified, whatever the score; the low tier with clean checks passes without a person where the policy says so, unless the app's last submission was rejected",
     104: "What was submitted is immutable and hashed; each document is of a kind, dated, says who reads it and until when it holds; when evidence expires, what is open is checked again and not certified, and what is certified gets a finding",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.clients.models import ClientType, NewSystemClient
 from hilum.apps.installations import service as installations
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import Environment
@@ -99,7 +99,7 @@ def test_no_client_gets_records_by_credentials_where_nobody_approved_it(
 
 
 def test_no_other_secret_opens_the_gateway(play: Play) -> None:
-    """C231: refresh tokens, sessions, API tokens in both forms, a peer's token with scopes that it could never ask for."""
+    """C231: refresh tokens, sessions, API tokens in both forms, a system client's token with scopes that it could never ask for."""
 
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
@@ -119,8 +119,10 @@ def test_no_other_secret_opens_the_gateway(play: Play) -> None:
         earned = made.run(mint)
         _, cookie = made.run(partial(signin.begin_session, person=doctor, method="password"))
         _, api_token = made.run(partial(api_tokens.create_api_token, person_id=doctor.id))
-        peers = {
-            kind: made.run(partial(clients.add_peer, order=NewPeer(GENERAL, kind, kind.value)))[0]
+        system_clients = {
+            kind: made.run(
+                partial(clients.add_system_client, order=NewSystemClient(GENERAL, kind, kind.value))
+            )[0]
             for kind in (ClientType.EHR, ClientType.RESOURCE_SERVER)
         }
         secrets = {
@@ -131,9 +133,13 @@ def test_no_other_secret_opens_the_gateway(play: Play) -> None:
             "access token without a MAC": earned.access_token.rpartition("_")[0],
             "client id": held.id,
         }
-        for kind, peer in peers.items():
+        for kind, system_client in system_clients.items():
             own = replace(
-                grant, client=peer.id, app=peer.app, version=peer.version, scopes=("system/*.cruds",)
+                grant,
+                client=system_client.id,
+                app=system_client.app,
+                version=system_client.version,
+                scopes=("system/*.cruds",),
             )
             for person in (grant.person, PersonId("")):
                 forged = made.run(

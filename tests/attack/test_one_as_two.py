@@ -9,7 +9,7 @@ import pytest
 from hilum.apps.clients import creation, store
 from hilum.apps.clients import policy as clients_policy
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.clients.models import ClientType, NewSystemClient
 from hilum.controls.approvals.models import APPROVAL_LIFE
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
@@ -464,7 +464,7 @@ def test_what_can_no_longer_be_done_is_not_half_done(
 EHR = {"client_type": "ehr", "client_name": "Ward system"}
 
 
-def peers(site: ControlSite) -> list[str]:
+def system_clients(site: ControlSite) -> list[str]:
     found = site.system(lambda ctx: store.find_named(ctx.tx, EHR["client_name"], 10))
     return [each.id for each in found]
 
@@ -478,16 +478,16 @@ def authenticates(site: ControlSite, client: str, secret: str) -> bool:
 @pytest.mark.parametrize("kind", ["ehr", "resource-server"])
 def test_one_administrator_registers_no_ehr(site: ControlSite, by: str, kind: str) -> None:
     """It vouches for anybody at that hospital, so one who has one is everybody."""
-    asked = made(site.api(by).post("/tenants/general/peers", json=EHR | {"client_type": kind}), 202)
+    asked = made(site.api(by).post("/tenants/general/system-clients", json=EHR | {"client_type": kind}), 202)
 
     assert "client_secret" not in asked
     problem(approve(site, asked, by=by), 403, "asked_by_you")
     problem(approve(site, asked, by="carl"), 404, "approval_not_found")
-    assert peers(site) == []
+    assert system_clients(site) == []
 
 
 def test_neither_of_the_two_alone_holds_the_secret_of_an_ehr(site: ControlSite) -> None:
-    asked = made(site.api("gina").post("/tenants/general/peers", json=EHR), 202)
+    asked = made(site.api("gina").post("/tenants/general/system-clients", json=EHR), 202)
     agreed = made(approve(site, asked), 200)
     start, end, client = asked["secret_start"], agreed["secret_end"], agreed["target"]
 
@@ -496,7 +496,7 @@ def test_neither_of_the_two_alone_holds_the_secret_of_an_ehr(site: ControlSite) 
     for secret in (start, end, end + start, start + start, start + end[:-1], "hil_cs_" + end):
         assert not authenticates(site, client, secret)
     assert authenticates(site, client, start + end)
-    assert peers(site) == [client]
+    assert system_clients(site) == [client]
     dump = "\n".join(site.uow.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
     assert start not in dump
     assert end not in dump
@@ -534,10 +534,10 @@ def test_whoever_reaches_the_verb_itself_is_refused_too(site: ControlSite) -> No
     left_behind(site)
     for name in ("root", "gina"):
         actor = signin_policy.actor_of(site.people[name])
-        order = NewPeer(TenantId("general"), ClientType.EHR, "E")
+        order = NewSystemClient(TenantId("general"), ClientType.EHR, "E")
         twin = NewPerson(TenantId("general"), "twin", "Twin", "nurse", "Practitioner/n1")
         for verb, more in (
-            (clients.add_peer, {"order": order}),
+            (clients.add_system_client, {"order": order}),
             (clients.rotate_secret, {"client_id": client}),
             (identity.add_person, {"order": twin}),
         ):
@@ -547,8 +547,10 @@ def test_whoever_reaches_the_verb_itself_is_refused_too(site: ControlSite) -> No
 
 def test_the_platform_itself_and_the_host_set_up_alone(site: ControlSite) -> None:
     for actor in (HOST, SYSTEM):
-        order = NewPeer(TenantId("general"), ClientType.EHR, "E")
-        client, secret = site.uow.write_now(partial(clients.add_peer, order=order), actor=actor, trace=TRACE)
+        order = NewSystemClient(TenantId("general"), ClientType.EHR, "E")
+        client, secret = site.uow.write_now(
+            partial(clients.add_system_client, order=order), actor=actor, trace=TRACE
+        )
         assert authenticates(site, client.id, secret)
         client, secret = site.uow.write_now(
             partial(clients.rotate_secret, client_id=client.id), actor=actor, trace=TRACE
@@ -557,16 +559,16 @@ def test_the_platform_itself_and_the_host_set_up_alone(site: ControlSite) -> Non
 
 
 def ehr(site: ControlSite) -> tuple[str, str]:
-    order = NewPeer(TenantId("general"), ClientType.EHR, "Ward system")
-    client, secret = site.system(clients.add_peer, order=order)
+    order = NewSystemClient(TenantId("general"), ClientType.EHR, "Ward system")
+    client, secret = site.system(clients.add_system_client, order=order)
     return client.id, secret
 
 
 def test_what_waits_is_seen_by_those_who_may_decide_and_by_nobody_else(site: ControlSite) -> None:
     asked = [
         move(site),
-        made(site.api("root").post("/tenants/general/peers", json=EHR), 202),
-        made(site.api("root").post("/tenants/children/peers", json=EHR), 202),
+        made(site.api("root").post("/tenants/general/system-clients", json=EHR), 202),
+        made(site.api("root").post("/tenants/children/system-clients", json=EHR), 202),
     ]
     here = [each["approval"]["id"] for each in asked[:2]]
 

@@ -107,7 +107,7 @@ PAGES = (
     "/operations/scopes",
     "/operations/staff",
     "/review/reviewers",
-    "/review/ties",
+    "/review/conflicts-of-interest",
     "/review/regulated-access",
 )
 

@@ -76,9 +76,9 @@ from hilum.review.submissions import discipline_store, lane_store
 from hilum.review.submissions import service as review
 from hilum.review.submissions.lane_models import LaneRequest
 from hilum.review.submissions.models import (
+    ConflictOfInterest,
     DisciplineReview,
     SubmissionOrder,
-    Tie,
 )
 from tests.conftest import SECRET_KEY
 from tests.effort import FULL, effort
@@ -212,7 +212,7 @@ LISTS = {
     "/api/v1/certificates": "rita",
     "/api/v1/disciplines": "rita",
     "/api/v1/reviewers": "rita",
-    "/api/v1/ties": "rita",
+    "/api/v1/conflicts-of-interest": "rita",
     "/api/v1/findings": "rita",
     "/api/v1/alerts": "rita",
     "/api/v1/listings": "root",
@@ -339,8 +339,12 @@ class Full:
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
         signer = do(identity.add_person, order=NewPerson(None, f"signer{n}", "Signer", "reviewer"))
         do(review.change_rights, person_id=signer.id, disciplines=(Discipline.LEGAL,))
-        tie = Tie(f"tie_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now())
-        self.site.uow.write_now(lambda ctx: discipline_store.add_tie(ctx.tx, tie), trace=TRACE)
+        conflict_of_interest = ConflictOfInterest(
+            f"coi_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now()
+        )
+        self.site.uow.write_now(
+            lambda ctx: discipline_store.add_conflict_of_interest(ctx.tx, conflict_of_interest), trace=TRACE
+        )
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
         do(identity.add_person, order=member)

@@ -66,7 +66,7 @@ def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
         Act(ApprovalKind.CHARTS, GENERAL, person.id, {"username": "ann", "charts": orders.write_charts([Chart("pat-2", None)])},
             {"charts": [], "own_of": ["bob"]}),
         Act(ApprovalKind.TENANT, GENERAL, GENERAL, moved, tenant),
-        Act(ApprovalKind.PEER, GENERAL, "", {"client_type": "ehr", "client_name": "Chart"}),
+        Act(ApprovalKind.SYSTEM_CLIENT, GENERAL, "", {"client_type": "ehr", "client_name": "Chart"}),
         Act(ApprovalKind.SECRET, GENERAL, "cli_1", {"client_type": "ehr", "client_name": "Chart", "overlap_s": 172_800},
             {"secrets": ["0a1b2c3d4e5f"]}),
         Act(ApprovalKind.EXCEPTION, None, version, exception | {"reason": "small", "control": "a person looks", "ends_at": ends},

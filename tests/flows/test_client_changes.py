@@ -55,9 +55,9 @@ def test_a_reviewer_who_is_tied_to_the_vendor_agrees_to_no_edit_of_its_clients(s
     """C101: where an app's codes go is no smaller matter than a certification by hand."""
     it = Certified(site)
     before, held = it.shown(), made(it.edit(EVIL), 202)
-    made(it.rita.post("/ties", json={"vendor": it.vendor, "reason": "I worked there."}))
+    made(it.rita.post("/conflicts-of-interest", json={"vendor": it.vendor, "reason": "I worked there."}))
 
-    problem(it.rita.post(f"/client-changes/{held['id']}/approve"), 403, "tied_to_vendor")
+    problem(it.rita.post(f"/client-changes/{held['id']}/approve"), 403, "conflict_of_interest")
 
     assert it.shown() == before
 

@@ -109,13 +109,15 @@ def test_who_is_tied_to_the_vendor_agrees_to_no_change_of_it(
 ) -> None:
     """C101: neither on the page nor at the API; refusing takes nothing for the vendor."""
     vendor = made(site.api("rita").get(f"/app-edits/{waits}"), 200)["vendor"]
-    made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
+    made(
+        site.api("rita").post("/conflicts-of-interest", json={"vendor": vendor, "reason": "I worked there."})
+    )
     rita = site.signed_in("rita")
 
     page = rita.get(f"/review/changes/{waits}").text
 
     assert ("a colleague must agree" in page, 'value="approve"' in page) == (True, False)
     assert decide(rita, waits, act="approve").status_code == 403
-    problem(site.api("rita").post(f"/app-edits/{waits}/approve"), 403, "tied_to_vendor")
+    problem(site.api("rita").post(f"/app-edits/{waits}/approve"), 403, "conflict_of_interest")
     assert shown(site, app)["logo"] == before
     assert decide(rita, waits, act="refuse", reason="Not for me to judge.").status_code == 303

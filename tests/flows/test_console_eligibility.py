@@ -71,9 +71,11 @@ def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite)
     own = rita.post(ends, data={"csrf": csrf, "reason": "They are gone."})
     assert (own.status_code, "a colleague must end it" in own.text) == (403, True)
     vendor = aged.system(registry.get_app, app_id=AppId(app)).vendor
-    made(aged.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
+    made(
+        aged.api("rita").post("/conflicts-of-interest", json={"vendor": vendor, "reason": "I worked there."})
+    )
     tied = rita.post(ends, data={"csrf": csrf, "reason": "They are gone."})
-    assert (tied.status_code, "a tie to this vendor" in tied.text) == (403, True)
+    assert (tied.status_code, "a conflict of interest with this vendor" in tied.text) == (403, True)
     assert 'name="reason"' not in aged.signed_in("root").get(ends).text
     assert aged.signed_in("otto").get(page).status_code == 403
     assert "eligibility" not in aged.signed_in("otto").get(f"/operations/apps/{app}").text
@@ -209,7 +211,7 @@ def test_a_certification_is_withdrawn_by_a_reviewer_and_an_app_moved_to_another_
     assert rita.post(page, data=order).status_code == 422
     assert rita.post(page, data=order | {"confirm": "yes", "certification": "cer_none"}).status_code == 404
     move = {"csrf": of_root["csrf"], "act": "category", "category": "scheduling", "reason": "It books."}
-    for wrong in ({"category": "none"}, {"reason": " "}, {"category": "peer"}):
+    for wrong in ({"category": "none"}, {"reason": " "}, {"category": "system_client"}):
         assert root.post(page, data=move | wrong).status_code == 422, wrong
     assert category(aged, app) != "scheduling"
 

@@ -50,8 +50,14 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
 def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> None:
     """C183: another console's people learn nothing of what is there; the staff find it from their own."""
     id_ = submitted(ground)
-    # Those of a run, a tie and a request are opened in test_console_reviewers.py, those of a change in test_console_changes.py.
-    others = {"review.run", "review.tie", "review.access", "review.change", "review.change_logo"}
+    # Those of a run, a conflict of interest and a request are opened in test_console_reviewers.py, those of a change in test_console_changes.py.
+    others = {
+        "review.run",
+        "review.conflict_of_interest",
+        "review.access",
+        "review.change",
+        "review.change_logo",
+    }
     opened = [page for page in PAGES if page.key not in others]
     paths = [page.path.replace("{id}", id_).replace("{discipline}", "technical") for page in opened]
     assert len(paths) >= 7

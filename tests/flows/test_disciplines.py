@@ -101,29 +101,42 @@ def test_what_a_discipline_found_goes_to_the_vendor_and_back_until_it_is_resolve
     made(judge(ground, sent, "legal", "lena"), 200)
 
 
-def test_a_tie_to_the_vendor_bars_however_it_is_known(ground: Ground) -> None:
+def test_a_conflict_of_interest_to_the_vendor_bars_however_it_is_known(ground: Ground) -> None:
     """C101: declared, found from the mail address, and lifted by neither the reviewer nor a colleague who reviews."""
     sent = submitted(ground)
     lena = ground.site.api("lena")
-    tie = made(lena.post("/ties", json={"vendor": ground.vendor, "reason": "I worked there."}))
-    problem(lena.post("/ties", json={"vendor": ground.vendor, "reason": "x"}), 409, "tie_declared")
+    conflict_of_interest = made(
+        lena.post("/conflicts-of-interest", json={"vendor": ground.vendor, "reason": "I worked there."})
+    )
+    problem(
+        lena.post("/conflicts-of-interest", json={"vendor": ground.vendor, "reason": "x"}),
+        409,
+        "conflict_of_interest_declared",
+    )
 
-    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "tied_to_vendor")
-    problem(decide(ground, sent, "reject", "lena", reasons=["not_as_described"]), 403, "tied_to_vendor")
-    listed = made(ground.site.api("otto").get("/ties"), 200)["items"]
+    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "conflict_of_interest")
+    problem(decide(ground, sent, "reject", "lena", reasons=["not_as_described"]), 403, "conflict_of_interest")
+    listed = made(ground.site.api("otto").get("/conflicts-of-interest"), 200)["items"]
     assert [(each["person"], each["vendor"]) for each in listed] == [
         (ground.site.people["lena"].id, ground.vendor)
     ]
     for who in ("lena", "rita", "otto", "acme.owner"):
-        end = ground.site.api(who).post(f"/ties/{tie['id']}/end", json={"reason": "x"})
+        end = ground.site.api(who).post(
+            f"/conflicts-of-interest/{conflict_of_interest['id']}/end", json={"reason": "x"}
+        )
         assert end.status_code == 403, who
-    made(ground.site.api("root").post(f"/ties/{tie['id']}/end", json={"reason": "Two years ago."}), 200)
+    made(
+        ground.site.api("root").post(
+            f"/conflicts-of-interest/{conflict_of_interest['id']}/end", json={"reason": "Two years ago."}
+        ),
+        200,
+    )
     made(act_on(ground, sent, "legal", "take", "lena"), 200)
 
     held = made(ground.site.api("acme.owner").get(f"/contacts?vendor={ground.vendor}"), 200)["items"]
     assert "help@acme.example" in {each["address"] for each in held}
     add_reviewer(ground.site, "tess", "technical", mail="tess@mail.acme.example")
-    problem(act_on(ground, sent, "technical", "take", "tess"), 403, "tied_to_vendor")
+    problem(act_on(ground, sent, "technical", "take", "tess"), 403, "conflict_of_interest")
 
 
 def test_a_right_takes_two_people_to_give_and_one_to_take_away(ground: Ground) -> None:
@@ -216,7 +229,7 @@ def test_what_waits_is_listed_for_the_staff_alone(ground: Ground) -> None:
     assert [each["discipline"] for each in mine["items"]] == ["legal"]
     for who in ("acme.owner", "gina"):
         assert ground.site.api(who).get("/disciplines").status_code == 403
-        assert ground.site.api(who).get("/ties").status_code == 403
+        assert ground.site.api(who).get("/conflicts-of-interest").status_code == 403
     assert ground.site.api("gina").get(f"/submissions/{sent}/disciplines").status_code == 403
 
 

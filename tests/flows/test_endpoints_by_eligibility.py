@@ -134,7 +134,7 @@ class Fact:
 
     take: Callable[[Front, str], Any]
     reason: Reason
-    of_peers: bool = True
+    of_system_clients: bool = True
 
 
 def suspend(front: Front, name: str) -> None:
@@ -190,11 +190,11 @@ FACTS = [
     Fact(stop_app, Reason.SWITCH_ENGAGED),
     Fact(close_tenant, Reason.TENANT_MISMATCH),
     Fact(suspend, Reason.APP_SUSPENDED),
-    Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_peers=False),
-    Fact(uninstall, Reason.APP_NOT_INSTALLED, of_peers=False),
-    Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),
-    Fact(deny_facility, Reason.FACILITY_NOT_ALLOWED, of_peers=False),
-    Fact(deactivate, Reason.PERSON_INACTIVE, of_peers=False),
+    Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_system_clients=False),
+    Fact(uninstall, Reason.APP_NOT_INSTALLED, of_system_clients=False),
+    Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_system_clients=False),
+    Fact(deny_facility, Reason.FACILITY_NOT_ALLOWED, of_system_clients=False),
+    Fact(deactivate, Reason.PERSON_INACTIVE, of_system_clients=False),
 ]
 EARLIER: dict[tuple[object, object], str] = {
     (close_tenant, authorize): "page: 400",  # there is no such hospital to name an app's error at
@@ -229,7 +229,7 @@ def test_every_endpoint_refuses_for_the_same_fact_and_says_the_same_reason(front
 
 
 @pytest.mark.parametrize(
-    "fact", [fact for fact in FACTS if fact.of_peers], ids=lambda fact: fact.take.__name__
+    "fact", [fact for fact in FACTS if fact.of_system_clients], ids=lambda fact: fact.take.__name__
 )
 def test_an_ehr_is_refused_for_what_was_taken_from_itself(front: Front, fact: Fact) -> None:
     """C38, C140, C146."""

@@ -107,9 +107,11 @@ def test_who_is_tied_to_the_vendor_ends_no_raise_of_its_version(site: ControlSit
     app, version = versions_of(site)
     raised = made(raise_tier(site, version))["id"]
     vendor = made(site.api("rita").get(f"/apps/{app}"), 200)["vendor"]
-    made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
+    made(
+        site.api("rita").post("/conflicts-of-interest", json={"vendor": vendor, "reason": "I worked there."})
+    )
 
-    problem(end(site, raised, "rita"), 403, "tied_to_vendor")
+    problem(end(site, raised, "rita"), 403, "conflict_of_interest")
 
     assert tier_of(site, version)["tier"] == "high"
 

@@ -161,7 +161,7 @@ def test_each_step_of_a_launch_is_on_record(ehr: Ehr) -> None:
 def test_a_step_that_is_refused_is_on_record_too(ehr: Ehr) -> None:
     """C38: what another EHR tries with a launch, and which EHR's stop kept it from its app."""
     opened, first = ehr.open(), ehr.platform.clients["ehr"]
-    ehr.platform.add_peer("ehr", ClientType.EHR)
+    ehr.platform.add_system_client("ehr", ClientType.EHR)
     other = ehr.platform.backend(SCOPE, "ehr").json()["access_token"]
     assert ehr.send("DELETE", f"{LAUNCHES}/{opened['id']}", token=other).status_code == 404
     ehr.platform.engage(TargetKind.APP, first.app)
@@ -315,7 +315,7 @@ def test_a_switch_on_the_ehr_client_closes_its_door(ehr: Ehr) -> None:
 
 def test_another_ehr_of_the_tenant_does_not_reach_the_launch(ehr: Ehr) -> None:
     opened = ehr.open()
-    ehr.platform.add_peer("ehr", ClientType.EHR)
+    ehr.platform.add_system_client("ehr", ClientType.EHR)
     other = ehr.platform.backend(SCOPE, "ehr").json()["access_token"]
 
     problem(ehr.send("PATCH", f"{LAUNCHES}/{opened['id']}", {"patient": "p2"}, other), 404, "launch_unknown")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.clients.models import ClientType, NewSystemClient
 from hilum.apps.deletion_requests.models import DeletionRequestQuery
 from hilum.apps.deletion_requests.service import list_requests
 from hilum.apps.service_owners import store as service_owners
@@ -307,8 +307,8 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
 ) -> None:
     site = site_on(one_uow, clock)
     canary(site)
-    peer = NewPeer(GENERAL, ClientType.EHR, "Ward EHR", "general-ehr")
-    site.system(clients.add_peer, order=peer)
+    system_client = NewSystemClient(GENERAL, ClientType.EHR, "Ward EHR", "general-ehr")
+    site.system(clients.add_system_client, order=system_client)
     service_owner = ServiceOwner(
         "svo_1",
         GENERAL,

@@ -252,27 +252,29 @@ def test_a_secret_is_shown_once_and_rotated_with_overlap(site: ControlSite) -> N
     problem(site.api("gina").post(f"/clients/{client['id']}/secret", json={}), 403, "not_permitted")
 
 
-def test_an_administrator_keeps_the_peers_of_the_own_tenant(site: ControlSite) -> None:
+def test_an_administrator_keeps_the_system_clients_of_the_own_tenant(site: ControlSite) -> None:
     """C37."""
     gina = site.api("gina")
 
-    asked = made(gina.post("/tenants/general/peers", json={"client_type": "ehr", "client_name": "EHR"}), 202)
+    asked = made(
+        gina.post("/tenants/general/system-clients", json={"client_type": "ehr", "client_name": "EHR"}), 202
+    )
     ehr = made(site.api("sam").post(f"/approvals/{asked['approval']['id']}/approve"), 200)
 
     assert asked["secret_start"].startswith("hil_cs_")
     assert made(gina.get(f"/clients/{ehr['target']}"), 200)["type"] == "ehr"
     problem(
-        gina.post("/tenants/children/peers", json={"client_type": "ehr", "client_name": "EHR"}),
+        gina.post("/tenants/children/system-clients", json={"client_type": "ehr", "client_name": "EHR"}),
         403,
         "not_permitted",
     )
     problem(
-        gina.post("/tenants/nowhere/peers", json={"client_type": "ehr", "client_name": "EHR"}),
+        gina.post("/tenants/nowhere/system-clients", json={"client_type": "ehr", "client_name": "EHR"}),
         404,
         "tenant_not_found",
     )
     problem(
-        gina.post("/tenants/general/peers", json={"client_type": "public", "client_name": "X"}),
+        gina.post("/tenants/general/system-clients", json={"client_type": "public", "client_name": "X"}),
         422,
         "client_invalid",
     )
@@ -436,7 +438,7 @@ def test_a_tenants_own_vendors_are_seen_there_and_by_staff_only(site: ControlSit
     """C145: what another hospital calls its EHR, and that it has one, is its own business."""
     register(site.api("root"))
     wish = {"client_type": "ehr", "client_name": "Ward system"}
-    asked = made(site.api("carl").post("/tenants/children/peers", json=wish), 202)
+    asked = made(site.api("carl").post("/tenants/children/system-clients", json=wish), 202)
     made(site.api("sam").post(f"/approvals/{asked['approval']['id']}/approve"), 200)
 
     def names(username: str) -> list[str]:

@@ -66,7 +66,7 @@ class North:
         upstream = UpstreamRef(UpstreamKind.EMBEDDED)
         platform.run(lambda ctx: identity.add_tenant(ctx, Tenant(NORTH, "North", upstream)))
         platform.run(lambda ctx: keys.ensure(ctx, Purpose.ID_TOKEN, NORTH))
-        platform.add_peer("north-resource", ClientType.RESOURCE_SERVER, NORTH)
+        platform.add_system_client("north-resource", ClientType.RESOURCE_SERVER, NORTH)
         client = platform.add_app(
             "nightly", ClientType.BACKEND, tenants=(), environment=Environment.PRODUCTION, backend_use=USE
         )

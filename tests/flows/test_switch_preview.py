@@ -21,7 +21,7 @@ from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import LaunchId, PersonId, TenantId
-from hilum.policy.matrix.models import PEER_LIFETIMES, UNCLASSIFIED
+from hilum.policy.matrix.models import SYSTEM_CLIENT_LIFETIMES, UNCLASSIFIED
 from tests.flows.control_site import ControlSite, build, in_a_browser, problem, with_policy
 from tests.sim.world import FakeClock
 
@@ -69,7 +69,9 @@ class Ward:
             grant = Grant(
                 GENERAL, client.id, client.app, client.version, app.vendor, SCOPES, PersonId(person)
             )
-            tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=PEER_LIFETIMES, life=HOUR)
+            tokens.mint(
+                ctx, grant, offline=None, code_family=None, lifetimes=SYSTEM_CLIENT_LIFETIMES, life=HOUR
+            )
 
         self.site.system(verb)
 

@@ -86,7 +86,7 @@ ROUTES: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/apps/{app}/suspend", {"reason": "x"}, set()),
     ("POST", "/apps/{app}/resume", {"reason": "x"}, set()),
     ("POST", "/installations", {}, set()),
-    ("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "EHR"}, set()),
+    ("POST", "/tenants/general/system-clients", {"client_type": "ehr", "client_name": "EHR"}, set()),
 ]
 """Each route of the registry, a body that is accepted, and the roles of a vendor that may use it."""
 
@@ -168,10 +168,12 @@ def test_markup_in_a_vendors_text_is_refused_by_field(site: ControlSite) -> None
     assert codes(problem(refused, 422, "app_invalid")) == dict.fromkeys(hostile, "html_in_text")
 
 
-def test_a_member_of_a_peers_vendor_does_not_speak_for_the_hospital(site: ControlSite) -> None:
+def test_a_member_of_a_system_clients_vendor_does_not_speak_for_the_hospital(site: ControlSite) -> None:
     """Security decision 25: the vendor of an EHR is a record, and joining it opens nothing."""
     gina, root = site.api("gina"), site.api("root")
-    asked = made(gina.post("/tenants/general/peers", json={"client_type": "ehr", "client_name": "EHR"}), 202)
+    asked = made(
+        gina.post("/tenants/general/system-clients", json={"client_type": "ehr", "client_name": "EHR"}), 202
+    )
     ehr = made(site.api("sam").post(f"/approvals/{asked['approval']['id']}/approve"), 200)["target"]
     app = made(root.get(f"/clients/{ehr}"), 200)["app"]
     vendor = made(root.get(f"/apps/{app}"), 200)["vendor"]

@@ -1,4 +1,4 @@
-"""What looks as if people had judged it, and they did not: passed over, copied, forged, or judged by somebody with a tie."""
+"""What looks as if people had judged it, and they did not: passed over, copied, forged, or judged by somebody with a conflict of interest."""
 
 from datetime import timedelta
 from typing import Any
@@ -95,16 +95,19 @@ def test_verdicts_that_are_kept_are_never_two_of_one_person_at_the_high_tier(gro
     assert states(ground, third) == {"technical": "passed", "legal": "open", "clinical": "open"}
 
 
-def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> None:
-    """C101: also if the row of the tie is deleted, and by hand nothing is certified either."""
+def test_a_conflict_of_interest_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> None:
+    """C101: also if the row of the conflict of interest is deleted, and by hand nothing is certified either."""
     sent = submitted(ground)
     for discipline, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
         pass_discipline(ground, sent, discipline, who)
     made(
-        ground.site.api("lena").post("/ties", json={"vendor": ground.vendor, "reason": "They asked me."}), 201
+        ground.site.api("lena").post(
+            "/conflicts-of-interest", json={"vendor": ground.vendor, "reason": "They asked me."}
+        ),
+        201,
     )
     problem(decide(ground, sent), 403, "signer_not_apart")
-    write(ground, "DELETE FROM review_tie")
+    write(ground, "DELETE FROM review_conflict_of_interest")
     problem(decide(ground, sent), 403, "signer_not_apart")
     by_hand = {
         "version": ground.version,
@@ -112,12 +115,12 @@ def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> Non
         "scopes": ["launch"],
         "expires_at": (ground.site.clock.now() + timedelta(days=9)).isoformat(),
     }
-    problem(ground.site.api("lena").post("/certifications", json=by_hand), 403, "tied_to_vendor")
+    problem(ground.site.api("lena").post("/certifications", json=by_hand), 403, "conflict_of_interest")
 
     again(ground, sent)
 
     assert states(ground, sent) == {"technical": "passed", "legal": "open", "clinical": "passed"}
-    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "tied_to_vendor")
+    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "conflict_of_interest")
 
 
 @pytest.mark.parametrize("gone", ["right", "account"])

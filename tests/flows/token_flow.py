@@ -22,7 +22,7 @@ from hilum.apps.clients.models import (
     ClientType,
     Deployment,
     NewClient,
-    NewPeer,
+    NewSystemClient,
 )
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
@@ -178,9 +178,9 @@ class Platform:
         self.clients[name], self.secrets[name] = self.run(make)
         return self.clients[name]
 
-    def add_peer(self, name: str, kind: ClientType, tenant: TenantId = MERCY) -> Client:
+    def add_system_client(self, name: str, kind: ClientType, tenant: TenantId = MERCY) -> Client:
         self.clients[name], self.secrets[name] = self.run(
-            lambda ctx: client_registry.add_peer(ctx, NewPeer(tenant, kind, name))
+            lambda ctx: client_registry.add_system_client(ctx, NewSystemClient(tenant, kind, name))
         )
         return self.clients[name]
 
@@ -483,9 +483,9 @@ def furnish_platform(platform: Platform) -> None:
     platform.add_app("symmetric", ClientType.SYMMETRIC)
     platform.add_app("asymmetric", ClientType.ASYMMETRIC)
     platform.add_app("backend", ClientType.BACKEND)
-    platform.add_peer("ehr", ClientType.EHR)
-    platform.add_peer("resource", ClientType.RESOURCE_SERVER)
-    platform.add_peer("other-resource", ClientType.RESOURCE_SERVER, OTHER)
+    platform.add_system_client("ehr", ClientType.EHR)
+    platform.add_system_client("resource", ClientType.RESOURCE_SERVER)
+    platform.add_system_client("other-resource", ClientType.RESOURCE_SERVER, OTHER)
     platform.add_person("dora", "physician", "Practitioner/pr1")
     platform.add_person("pat", "patient", "Patient/p1", "p1")
 

@@ -23,7 +23,14 @@ from urllib.parse import urlsplit
 import httpx2
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.apps.clients.models import (
+    BackendUse,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    NewClient,
+    NewSystemClient,
+)
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
@@ -294,8 +301,8 @@ def _platform(ctx: Context, base: str, fhir: str, digest: str) -> dict[str, Any]
             {"tenant": tenant, "id": "p1", "encounters": ["e1"], "notable": ""} for tenant in TENANTS
         ],
         "clients": [_described(each, secret_of, private) for each in (DELEGATED, SERVICE)],
-        "ehr_clients": [_peer_card(f"ehr-{each}", each, secret_of) for each in TENANTS],
-        "resource_servers": [_peer_card(f"rs-{each}", each, secret_of) for each in TENANTS],
+        "ehr_clients": [_system_client_card(f"ehr-{each}", each, secret_of) for each in TENANTS],
+        "resource_servers": [_system_client_card(f"rs-{each}", each, secret_of) for each in TENANTS],
     }
 
 
@@ -307,7 +314,9 @@ def _tenant(ctx: Context, tenant: TenantId, fhir: str, digest: str, secret_of: d
         signin.set_password(ctx, person.id, digest)
     for kind, slug in ((ClientType.EHR, "ehr"), (ClientType.RESOURCE_SERVER, "rs")):
         client_id = f"{slug}-{tenant}"
-        _, secret_of[client_id] = clients.add_peer(ctx, NewPeer(tenant, kind, client_id, client_id))
+        _, secret_of[client_id] = clients.add_system_client(
+            ctx, NewSystemClient(tenant, kind, client_id, client_id)
+        )
 
 
 def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> str:
@@ -386,7 +395,7 @@ def _described(client_id: str, secret_of: dict[str, str], private: dict[str, Any
     }
 
 
-def _peer_card(client_id: str, tenant: str, secret_of: dict[str, str]) -> dict[str, str]:
+def _system_client_card(client_id: str, tenant: str, secret_of: dict[str, str]) -> dict[str, str]:
     return {"tenant": tenant, "client_id": client_id, "secret": secret_of[client_id]}
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewSystemClient
 from hilum.apps.clients.policy import admission
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder, NarrowOrder, RegistryFacts
@@ -146,9 +146,9 @@ class Life:
     def resume(self, pick: Pick) -> None:
         self.do(service.resume_app, pick(self.apps), "cleared")
 
-    def add_peer(self, pick: Pick) -> None:
+    def add_system_client(self, pick: Pick) -> None:
         kind = pick([ClientType.EHR, ClientType.RESOURCE_SERVER])
-        self.do(clients.add_peer, NewPeer(pick(list(TENANTS)), kind, "Peer"))
+        self.do(clients.add_system_client, NewSystemClient(pick(list(TENANTS)), kind, "Peer"))
 
     def register(self, pick: Pick) -> None:
         self.do(installations.register_dynamically, pick(list(TENANTS)), BODY)

@@ -1,4 +1,4 @@
-"""The clients of apps and the peers of hospitals as the service keeps them, on each backend (C1, C5, C9, C17, C37)."""
+"""The clients of apps and the system clients of hospitals as the service keeps them, on each backend (C1, C5, C9, C17, C37)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +16,7 @@ from hilum.apps.clients.models import (
     ClientType,
     Deployment,
     NewClient,
-    NewPeer,
+    NewSystemClient,
 )
 from hilum.apps.registry import service as registry
 from hilum.apps.registry import store as registry_store
@@ -151,10 +151,14 @@ def test_a_database_dump_holds_no_usable_secret(ground: Ground) -> None:
     assert digest(secret) in ground.uow.read_now(dump, trace=TRACE)
 
 
-def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
+def test_a_system_client_lives_at_one_tenant(ground: Ground) -> None:
     """C37."""
-    ehr, secret = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
-    server, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.RESOURCE_SERVER, "Lab"))
+    ehr, secret = ground.do(
+        SYSTEM, clients.add_system_client, NewSystemClient(GENERAL, ClientType.EHR, "EHR")
+    )
+    server, _ = ground.do(
+        SYSTEM, clients.add_system_client, NewSystemClient(GENERAL, ClientType.RESOURCE_SERVER, "Lab")
+    )
 
     facts = ground.facts().clients
     assert (facts[ehr.id].tenant, facts[ehr.id].scopes) == (GENERAL, ("hilum/launch",))
@@ -162,7 +166,7 @@ def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
     assert clients_policy.secret_matches(ehr, digest(secret), ground.uow.clock.now())
     assert [each.id for each in ground.do(GINA, clients.list_clients, ehr.app)] == [ehr.id]
     with pytest.raises(NotPermitted):
-        ground.do(MARY, clients.ask_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+        ground.do(MARY, clients.ask_system_client, NewSystemClient(GENERAL, ClientType.EHR, "EHR"))
     with pytest.raises(NotPermitted):
         ground.do(MARY, clients.ask_secret, ehr.id)
     with pytest.raises(NotFound):
@@ -170,7 +174,7 @@ def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
     with pytest.raises(NotFound):
         ground.do(MARY, registry.view_app, ehr.app)
     with pytest.raises(Invalid):
-        ground.do(GINA, clients.ask_peer, NewPeer(GENERAL, ClientType.PUBLIC, "X"))
+        ground.do(GINA, clients.ask_system_client, NewSystemClient(GENERAL, ClientType.PUBLIC, "X"))
     with pytest.raises(Invalid):
         ground.do(
             ROOT,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.clients.models import ClientType, NewSystemClient
 from hilum.apps.registry import service as registry
 from hilum.controls.approvals import service as approvals
 from hilum.controls.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
@@ -162,7 +162,7 @@ def test_a_link_that_the_host_issues_makes_the_account_no_younger(ground: Ground
 
 
 TWIN = NewPerson(GENERAL, "twin", "Twin", "nurse", "Practitioner/n1")
-PEER = NewPeer(GENERAL, ClientType.EHR, "EHR")
+SYSTEM_CLIENT = NewSystemClient(GENERAL, ClientType.EHR, "EHR")
 AWAY = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, "https://fhir.example/r4"))
 BACK = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, "https://other.example/r4"))
 
@@ -207,12 +207,12 @@ def test_of_two_who_are_to_become_one_who_left_one_does(ground: Ground) -> None:
 
 
 @every_case_on_both
-@pytest.mark.parametrize("kind", ["peer", "secret", "move"])
+@pytest.mark.parametrize("kind", ["system_client", "secret", "move"])
 def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> None:
     if kind == "secret":
-        client, _ = ground.do(SYSTEM, clients.add_peer, PEER)
+        client, _ = ground.do(SYSTEM, clients.add_system_client, SYSTEM_CLIENT)
     order = {
-        "peer": lambda: ground.do(ground.ada, clients.ask_peer, PEER),
+        "system_client": lambda: ground.do(ground.ada, clients.ask_system_client, SYSTEM_CLIENT),
         "secret": lambda: ground.do(ground.ada, clients.ask_secret, client.id),
         "move": lambda: ground.do(ground.ada, identity.update_tenant, GENERAL, AWAY),
     }
@@ -231,7 +231,7 @@ def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> No
     assert (upstream == AWAY.upstream) is (done and kind == "move")
     if kind == "secret":
         assert len(ground.do(SYSTEM, clients.get_client, client.id).secrets) == 1 + done
-    if kind == "peer":
+    if kind == "system_client":
         assert len(ground.do(SYSTEM, registry.list_vendors)) == done
 
 
@@ -252,12 +252,12 @@ def test_an_act_that_fails_midway_leaves_nothing_and_still_waits(ground: Ground)
 
     def fails(error: Exception) -> Acts:
         def after(*args: Any) -> CarriedOut:
-            ACTS.carry_out[ApprovalKind.PEER](*args)
+            ACTS.carry_out[ApprovalKind.SYSTEM_CLIENT](*args)
             raise error
 
-        return replace(ACTS, carry_out={ApprovalKind.PEER: after})
+        return replace(ACTS, carry_out={ApprovalKind.SYSTEM_CLIENT: after})
 
-    asked: Asked = ground.do(ground.ada, clients.ask_peer, PEER)
+    asked: Asked = ground.do(ground.ada, clients.ask_system_client, SYSTEM_CLIENT)
     for error in (NotPermitted("x", "x"), Unavailable("x", "x"), RuntimeError("killed")):
         with pytest.raises((HilumError, RuntimeError)):
             ground.do(ground.bea, approvals.approve, asked.approval.id, acts=fails(error))
@@ -267,7 +267,7 @@ def test_an_act_that_fails_midway_leaves_nothing_and_still_waits(ground: Ground)
 
 
 def test_a_restore_ends_what_waits(ground: Ground) -> None:
-    asked: Asked = ground.do(ground.ada, clients.ask_peer, PEER)
+    asked: Asked = ground.do(ground.ada, clients.ask_system_client, SYSTEM_CLIENT)
 
     ground.do(SYSTEM, approvals.end_all)
 

@@ -15,7 +15,7 @@ from hilum.apps.clients.models import (
     DYNAMIC_CLIENTS_BOUND,
     ClientFacts,
     ClientType,
-    NewPeer,
+    NewSystemClient,
 )
 from hilum.apps.installations import dynamic
 from hilum.apps.installations import policy as installations_policy
@@ -102,7 +102,7 @@ def test_every_change_of_what_is_enforced_advances_the_epoch_once(ground: Ground
     steps.append(ground.epoch())
     ground.do(RITA, registry.withdraw_certification, certification.id)
     steps.append(ground.epoch())
-    ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    ground.do(SYSTEM, clients.add_system_client, NewSystemClient(GENERAL, ClientType.EHR, "EHR"))
     steps.append(ground.epoch())
 
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]

@@ -568,7 +568,7 @@ def test_another_ehr_neither_moves_nor_ends(ground: Platform) -> None:
             actor=replace(ground.ehr, tenant=OTHER),
             trace=TRACE,
         )
-    ground.add_peer("ehr", ClientType.EHR)
+    ground.add_system_client("ehr", ClientType.EHR)
 
     with pytest.raises(NotFound):
         move(ground, opened, "p2")

@@ -38,7 +38,7 @@ from tests.store.registry_life import BODY, SCOPES, TENANTS, Life, Pick, admitte
 
 EVENTS = (
     *("add_app", "add_client", "certify", "withdraw", "update", "install", "install", "narrow", "uninstall"),
-    *("suspend", "resume", "add_peer", "register", "register", "rotate", "wait"),
+    *("suspend", "resume", "add_system_client", "register", "register", "rotate", "wait"),
 )
 
 
@@ -150,7 +150,7 @@ STEPS: dict[str, Callable[[Life], Any]] = {
     "a suspension": lambda life: life.suspend(life.pick_first),
     "a narrowing": lambda life: life.narrow(life.pick_first),
     "an uninstallation": lambda life: life.uninstall(life.pick_first),
-    "a peer": lambda life: life.add_peer(life.pick_first),
+    "a system client": lambda life: life.add_system_client(life.pick_first),
     "a dynamic client": lambda life: life.register(life.pick_first),
 }
 

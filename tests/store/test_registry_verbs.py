@@ -17,7 +17,7 @@ from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.foundation.kernel.ids import AppId, VendorId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policy.matrix.models import PEER, ExceptionKind, ExceptionOrder
+from hilum.policy.matrix.models import SYSTEM_CLIENT, ExceptionKind, ExceptionOrder
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from tests.sim.world import FakeClock
@@ -41,7 +41,7 @@ def on_record(ground: Ground, action: str) -> list[Any]:
 
 def own_app(ground: Ground, name: str = "Ward system") -> Any:
     """Add an app that exists at one hospital only, and return it with its version."""
-    return ground.do(SYSTEM, service.add_single_tenant_app, GENERAL, name, "Its EHR", category=PEER)
+    return ground.do(SYSTEM, service.add_single_tenant_app, GENERAL, name, "Its EHR", category=SYSTEM_CLIENT)
 
 
 # --- who may ---------------------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_a_move_to_another_category_names_what_is_in_force_and_is_on_record(
     app, _ = own_app(ground)
     with pytest.raises(Invalid) as refused:
         ground.do(RITA, service.change_category, app.id, "order_entry", "It writes orders.")
-    assert refused.value.fields == {"category": "category_of_a_peer"}
+    assert refused.value.fields == {"category": "category_of_a_system_client"}
 
 
 def test_of_two_who_move_an_app_at_one_moment_the_second_is_refused(

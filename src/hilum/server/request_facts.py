@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import PLATFORM_PEERS
+from hilum.apps.clients.models import SYSTEM_CLIENTS
 from hilum.authorization.eligibility.policy import in_words
 from hilum.authorization.eligibility.refusals import FULL_STOP, SECURITY, TABLE
 from hilum.controls.switches import service as controls
@@ -126,7 +126,7 @@ def _owner(ctx: Context, of: Access | Event, ids: Sequence[str], switches: Seque
     if of.reason in _OF_REGISTRATION and of.client:
         client = clients.find_client(ctx, ClientId(of.client))
         if client is not None:
-            return "The hospital" if client.type in PLATFORM_PEERS else "The vendor of the app"
+            return "The hospital" if client.type in SYSTEM_CLIENTS else "The vendor of the app"
     if ids or (of.reason != Reason.SWITCH_ENGAGED and (of.reason, "") in TABLE):
         name = consoles.names(ctx, tenants=[of.tenant]).tenant(of.tenant)
         return in_words(of.reason, FULL_STOP if ids else "", tenant=name, stops=tuple(switches)).owner

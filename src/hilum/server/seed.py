@@ -8,7 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.apps.clients.models import (
+    BackendUse,
+    ClientMetadata,
+    ClientType,
+    Deployment,
+    NewClient,
+    NewSystemClient,
+)
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
@@ -220,7 +227,7 @@ def _register(
         _add_staff(ctx, registered, credentials_file, digests)
         _add_apps(ctx, registered, credentials_file)
         _add_members(ctx, registered, credentials_file, digests)
-        _add_peers(ctx, registered, credentials_file)
+        _add_system_clients(ctx, registered, credentials_file)
         keys.ensure(ctx, Purpose.CHECKPOINT, "")
         # Before the commit: a crash in between leaves a file that the next run overwrites. The
         # other order would leave accounts whose passwords nobody has.
@@ -336,9 +343,16 @@ def _widen_quotas(ctx: Context, app: App, planned: AppPlan) -> None:
             controls.set_quota(ctx, app.id, tenant, SUITE_QUOTA)
 
 
-def _add_peers(ctx: Context, registered: Plan, credentials_file: CredentialsFile) -> None:
-    peers = [(ClientType.EHR, peer) for peer in registered.ehr_clients]
-    peers += [(ClientType.RESOURCE_SERVER, peer) for peer in registered.resource_servers]
-    for kind, peer in peers:
-        _, secret = clients.add_peer(ctx, NewPeer(TenantId(peer.tenant), kind, peer.name, peer.client_id))
-        credentials_file.client_secrets[peer.client_id] = secret
+def _add_system_clients(ctx: Context, registered: Plan, credentials_file: CredentialsFile) -> None:
+    system_clients = [(ClientType.EHR, system_client) for system_client in registered.ehr_clients]
+    system_clients += [
+        (ClientType.RESOURCE_SERVER, system_client) for system_client in registered.resource_servers
+    ]
+    for kind, system_client in system_clients:
+        _, secret = clients.add_system_client(
+            ctx,
+            NewSystemClient(
+                TenantId(system_client.tenant), kind, system_client.name, system_client.client_id
+            ),
+        )
+        credentials_file.client_secrets[system_client.client_id] = secret

@@ -90,7 +90,7 @@ class Outside:
         await made.discover()
         return made
 
-    async def peer(self, kind: str, tenant: str = "general") -> Client:
+    async def system_client(self, kind: str, tenant: str = "general") -> Client:
         """The EHR client (``ehr_clients``) or the resource server (``resource_servers``) of a tenant."""
         card = next(each for each in self.running.card[kind] if each["tenant"] == tenant)
         made = Client(
@@ -105,7 +105,7 @@ class Outside:
 
     async def ehr_bearer(self, tenant: str = "general") -> dict[str, str]:
         if tenant not in self._ehr:
-            ehr = await self.peer("ehr_clients", tenant)
+            ehr = await self.system_client("ehr_clients", tenant)
             answer = await ehr.token(grant_type="client_credentials", scope="hilum/launch")
             assert answer.status_code == 200, answer.text
             self._ehr[tenant] = answer.json()["access_token"]

@@ -71,7 +71,7 @@ EXPECTED = {
     "service-owner ask", "service-owner agree", "service-owner end", "service-owner list", "service-owner show", "service-owner unanswered",
     "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request decline",
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
-    "review disciplines", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
+    "review disciplines", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review conflict", "review conflicts", "review end-conflict", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
     "installation newer", "installation accept",
     "consent export", "consent list", "deletion-request list", "deletion-request show", "deletion-request answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
@@ -465,7 +465,7 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     assert added["active"]
     assert admin.json("tenant", "change", "lakeside", "--name", "Lakeside East")["name"] == "Lakeside East"
     second = by(hospital, "security.ito", tmp_path)
-    asked = admin.json("tenant", "peer", "lakeside", "--type", "ehr", "--name", "E")
+    asked = admin.json("tenant", "system_client", "lakeside", "--type", "ehr", "--name", "E")
     agreed = second.json("approval", "approve", asked["approval"]["id"])
     assert asked["secret_start"]
     assert agreed["secret_end"]
@@ -509,7 +509,9 @@ def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Pat
     """C145, C200: whoever agrees is to ask a colleague, so the colleague's name stands there; JSON keeps the ids."""
     admin, miriam = by(hospital, "admin.ferro", tmp_path), administrator(hospital, tmp_path)
     auditor = by(hospital, "auditor.quispe", tmp_path)
-    asked = admin.json("tenant", "peer", "general", "--type", "ehr", "--name", "Ward system")["approval"]
+    asked = admin.json("tenant", "system_client", "general", "--type", "ehr", "--name", "Ward system")[
+        "approval"
+    ]
     switch = admin.json(
         "switch",
         "engage",
@@ -699,7 +701,9 @@ def test_contacts_are_named_by_their_addresses_and_domains_by_their_names(
 def test_a_long_list_of_what_waits_is_cut_and_says_so(hospital: Running, tmp_path: Path) -> None:
     """C183: as the audit's lists, so that a script knows."""
     admin = by(hospital, "admin.ferro", tmp_path)
-    waiting = [admin.json("tenant", "peer", "clinic", "--type", "ehr", "--name", f"E{n}") for n in range(2)]
+    waiting = [
+        admin.json("tenant", "system_client", "clinic", "--type", "ehr", "--name", f"E{n}") for n in range(2)
+    ]
 
     cut = admin.hilum("approval", "list", "--tenant", "clinic", "--limit", "1", "--json")
 

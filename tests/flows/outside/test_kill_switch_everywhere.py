@@ -88,7 +88,7 @@ class Endpoints:
         )
 
     async def _introspect(self) -> httpx2.Response:
-        server = await self.outside.peer("resource_servers")
+        server = await self.outside.system_client("resource_servers")
         return await introspect(server, self.held.token["access_token"])
 
     async def _launch(self) -> httpx2.Response:

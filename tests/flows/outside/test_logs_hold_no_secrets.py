@@ -148,7 +148,9 @@ async def staff(outside: Outside, planted: Planted) -> None:
     for path in (f"/people/{CANARY}", f"/explain/{CANARY}", f"/accesses?patient={CANARY}", f"/{CANARY}"):
         await outside.api("GET", path)
     await outside.api("POST", "/people", {"username": CANARY, "name": CANARY, "role": CANARY})
-    asked = await outside.api("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "E"})
+    asked = await outside.api(
+        "POST", "/tenants/general/system-clients", {"client_type": "ehr", "client_name": "E"}
+    )
     planted.keep(asked.json())
     second = next(each for each in outside.running.card["staff"] if each["username"] == "security.ito")
     agreed = await outside.http.post(
@@ -156,7 +158,9 @@ async def staff(outside: Outside, planted: Planted) -> None:
         headers={"authorization": f"Bearer {second['api_token']}"},
     )
     planted.keep(agreed.json())
-    pending = await outside.api("POST", "/tenants/general/peers", {"client_type": "ehr", "client_name": "F"})
+    pending = await outside.api(
+        "POST", "/tenants/general/system-clients", {"client_type": "ehr", "client_name": "F"}
+    )
     planted.keep(pending.json())
 
 

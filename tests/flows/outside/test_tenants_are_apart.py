@@ -65,7 +65,7 @@ def test_an_access_token_is_nothing_at_any_door_of_another_hospital(hospital: Ru
 
     async def story(outside: Outside) -> None:
         held, server = await asyncio.gather(
-            outside.grant(tenant=HERE), outside.peer("resource_servers", THERE)
+            outside.grant(tenant=HERE), outside.system_client("resource_servers", THERE)
         )
         base = outside.running.tenant(THERE)
         asked = [
@@ -150,7 +150,7 @@ def test_a_hospitals_own_client_is_unknown_at_another(hospital: Running, kind: s
     """C37: the secret of an EHR or a resource server opens only its own hospital."""
 
     async def story(outside: Outside) -> None:
-        own, there = await outside.peer(kind, HERE), await outside.peer(kind, THERE)
+        own, there = await outside.system_client(kind, HERE), await outside.system_client(kind, THERE)
         auth = (own.id, own.card["secret"])
         form = {"grant_type": "client_credentials", "scope": "hilum/launch", "token": "hil_at_x"}
         for endpoint in ("token_endpoint", "introspection_endpoint", "revocation_endpoint"):

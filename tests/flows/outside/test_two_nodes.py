@@ -19,7 +19,7 @@ from tests.sim.nodes import Nodes
 
 
 async def introspected(outside: Outside, token: str) -> dict[str, Any]:
-    server = await outside.peer("resource_servers")
+    server = await outside.system_client("resource_servers")
     asked = {"token": token}
     secret = (server.id, server.card["secret"])
     answer = await outside.http.post(server.discovery["introspection_endpoint"], data=asked, auth=secret)

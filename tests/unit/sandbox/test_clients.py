@@ -37,8 +37,8 @@ def credentials_file() -> CredentialsFile:
         made.private_jwks[client.client_id] = {
             "keys": [{"kty": "EC", "kid": "1", "x": "x", "d": "private-d"}]
         }
-    for peer in (*planned.ehr_clients, *planned.resource_servers):
-        made.client_secrets[peer.client_id] = "ehr-secret"
+    for system_client in (*planned.ehr_clients, *planned.resource_servers):
+        made.client_secrets[system_client.client_id] = "ehr-secret"
     made.api_tokens = {staff.username: "pat-secret" for staff in planned.staff}
     made.charts = {"general": [{"id": "p1", "name": "N", "notable": "why", "encounters": ["e1"]}]}
     made.groups = {"general": ["g1"]}
@@ -68,7 +68,7 @@ def test_there_is_a_client_of_every_kind() -> None:
 def test_every_client_id_is_chosen_once() -> None:
     planned = plan(SANDBOX)
     ids = [client.client_id for _, client in planned.clients()]
-    ids += [peer.client_id for peer in (*planned.ehr_clients, *planned.resource_servers)]
+    ids += [system_client.client_id for system_client in (*planned.ehr_clients, *planned.resource_servers)]
 
     assert len(ids) == len(set(ids))
 
@@ -76,8 +76,8 @@ def test_every_client_id_is_chosen_once() -> None:
 def test_every_hospital_has_an_ehr_and_a_resource_server() -> None:
     planned = plan(SANDBOX)
 
-    assert [peer.tenant for peer in planned.ehr_clients] == list(TENANTS)
-    assert [peer.tenant for peer in planned.resource_servers] == list(TENANTS)
+    assert [system_client.tenant for system_client in planned.ehr_clients] == list(TENANTS)
+    assert [system_client.tenant for system_client in planned.resource_servers] == list(TENANTS)
     assert {hospital.tenant for hospital in hospitals()} == set(TENANTS)
 
 

@@ -58,8 +58,11 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     pages = Pages(assets, shell, folders=[HERE / "templates"])
     # Empty for a hospital whose client was not seeded: the platform refuses its launches, and the site starts.
     secrets = {
-        peer.tenant: (peer.client_id, credentials_file.client_secrets.get(peer.client_id, ""))
-        for peer in registered.ehr_clients
+        system_client.tenant: (
+            system_client.client_id,
+            credentials_file.client_secrets.get(system_client.client_id, ""),
+        )
+        for system_client in registered.ehr_clients
     }
     book = SnapshotBook(settings.data_dir)
 

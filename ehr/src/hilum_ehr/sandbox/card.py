@@ -6,7 +6,7 @@ Source: docs/reference/contract.md, GET /sandbox/card.json.
 from typing import Any
 
 from hilum.foundation.web.urls import Urls
-from hilum_ehr.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
+from hilum_ehr.sandbox.clients import ClientPlan, Kind, Plan, SystemClientPlan
 from hilum_ehr.sandbox.credentials import CredentialsFile
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan
 
@@ -69,9 +69,13 @@ def card(
             _client(client, app.tenants, credentials_file, withhold=withhold)
             for app, client in plan.clients()
         ],
-        "ehr_clients": [_peer(peer, credentials_file, withhold=withhold) for peer in plan.ehr_clients],
+        "ehr_clients": [
+            _system_client(system_client, credentials_file, withhold=withhold)
+            for system_client in plan.ehr_clients
+        ],
         "resource_servers": [
-            _peer(peer, credentials_file, withhold=withhold) for peer in plan.resource_servers
+            _system_client(system_client, credentials_file, withhold=withhold)
+            for system_client in plan.resource_servers
         ],
         "groups": [
             {"tenant": tenant, "id": group}
@@ -134,6 +138,8 @@ def _client(
     }
 
 
-def _peer(peer: PeerPlan, credentials_file: CredentialsFile, *, withhold: bool) -> dict[str, str]:
-    secret = "" if withhold else credentials_file.client_secrets.get(peer.client_id, "")
-    return {"tenant": peer.tenant, "client_id": peer.client_id, "secret": secret}
+def _system_client(
+    system_client: SystemClientPlan, credentials_file: CredentialsFile, *, withhold: bool
+) -> dict[str, str]:
+    secret = "" if withhold else credentials_file.client_secrets.get(system_client.client_id, "")
+    return {"tenant": system_client.tenant, "client_id": system_client.client_id, "secret": secret}

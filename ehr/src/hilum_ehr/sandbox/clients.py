@@ -1,4 +1,4 @@
-"""Plans what the sandbox registers before it listens: vendors, apps, clients, installations, peers and staff. Pure.
+"""Plans what the sandbox registers before it listens: vendors, apps, clients, installations, system clients and staff. Pure.
 
 ``hilum.server.seed`` registers it, and creates the secrets and keys, which are not part of the plan.
 """
@@ -109,7 +109,7 @@ class VendorPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerPlan:
+class SystemClientPlan:
     """A hospital's EHR, or a resource server that may introspect its tokens. Both authenticate with a secret."""
 
     tenant: str
@@ -148,8 +148,8 @@ class MemberPlan:
 class Plan:
     vendors: tuple[VendorPlan, ...]
     apps: tuple[AppPlan, ...]
-    ehr_clients: tuple[PeerPlan, ...]
-    resource_servers: tuple[PeerPlan, ...]
+    ehr_clients: tuple[SystemClientPlan, ...]
+    resource_servers: tuple[SystemClientPlan, ...]
     staff: tuple[StaffPlan, ...] = field(default_factory=tuple)
     members: tuple[MemberPlan, ...] = ()
 
@@ -163,9 +163,9 @@ def plan(sandbox_url: str) -> Plan:
     return Plan(
         vendors=_VENDORS,
         apps=(_lumen(sandbox_url), _wellspring(sandbox_url), *_testbench(), _northgate()),
-        ehr_clients=tuple(PeerPlan(tenant, f"ehr-{tenant}", "Sandbox EHR") for tenant in TENANTS),
+        ehr_clients=tuple(SystemClientPlan(tenant, f"ehr-{tenant}", "Sandbox EHR") for tenant in TENANTS),
         resource_servers=tuple(
-            PeerPlan(tenant, f"rs-{tenant}", "Sandbox data service") for tenant in TENANTS
+            SystemClientPlan(tenant, f"rs-{tenant}", "Sandbox data service") for tenant in TENANTS
         ),
         staff=_STAFF,
         members=_MEMBERS,

@@ -16,7 +16,7 @@ from hilum.apps.agreements.models import (
     NewAgreement,
     Side,
 )
-from hilum.apps.clients.models import PLATFORM_PEERS, ClientFacts
+from hilum.apps.clients.models import SYSTEM_CLIENTS, ClientFacts
 from hilum.apps.clients.policy import admission
 from hilum.apps.registry.models import Environment
 from hilum.controls.switches.policy import administers
@@ -108,7 +108,7 @@ def is_covered(agreement: Agreement, others: Iterable[Agreement], at: datetime) 
 def required_by(book: Book, client: ClientFacts, now: datetime) -> frozenset[str]:
     """Return the kinds of agreements that the policy requires for a client (C189)."""
     # A hospital's own EHR has no vendor.
-    if client.type in PLATFORM_PEERS:
+    if client.type in SYSTEM_CLIENTS:
         return frozenset()
     entry = admission(book, client, now).entry
     # A client that no entry admits may do nothing, so it needs no agreement either.

@@ -22,7 +22,7 @@ AUTHENTICATION = {
     ClientType.ASYMMETRIC: ClientAuthentication.KEY,
     ClientType.BACKEND: ClientAuthentication.KEY,
 }
-"""How an app's client authenticates, in the policy's terms. Peers are not apps, so no policy covers them."""
+"""How an app's client authenticates, in the policy's terms. System clients are not apps, so no policy covers them."""
 
 
 @dataclass(frozen=True, slots=True)

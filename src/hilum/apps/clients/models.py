@@ -57,7 +57,7 @@ class Deployment(StrEnum):
 
 # They are part of the hospital and no third-party apps: no
 # certification, no installation, but two people (ADR 29).
-PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
+SYSTEM_CLIENTS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 
 EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_uri", "grant_types")
@@ -265,7 +265,7 @@ class NewClient:
 
 
 @dataclass(frozen=True, slots=True)
-class NewPeer:
+class NewSystemClient:
     """An order to add an EHR or a resource server of one tenant."""
 
     tenant: TenantId
@@ -313,7 +313,7 @@ class ClientFacts:
     scopes: tuple[str, ...] = ()
     """The scopes that the client registered."""
     tenant: TenantId | None = None
-    """The one tenant of a peer or a dynamic client."""
+    """The one tenant of a system client or a dynamic client."""
     # Computed from the rows at each read: nothing has to
     # remember to write it when a certification lapses by itself.
     category: str = field(kw_only=True)

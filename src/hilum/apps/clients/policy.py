@@ -29,8 +29,8 @@ from hilum.apps.clients.models import (
     EDITABLE,
     HOURS_SLACK,
     ORIGINS_BOUND,
-    PLATFORM_PEERS,
     REDIRECT_URIS_BOUND,
+    SYSTEM_CLIENTS,
     BackendUse,
     Client,
     ClientEdit,
@@ -250,7 +250,7 @@ def scope_kind_fault(scopes: Iterable[Scope], client_type: ClientType) -> str:
     if system and delegated:
         return "scope_mixed"
     # An EHR opens launches and reads nothing; a resource server introspects and has no scopes at all.
-    if client_type in PLATFORM_PEERS:
+    if client_type in SYSTEM_CLIENTS:
         required = {LAUNCH_SCOPE} if client_type is ClientType.EHR else set()
         return "scope_reserved" if clinical or special != required else ""
     # Only a hospital's EHR opens launches: it vouches for the person (security decision 2).
@@ -420,7 +420,7 @@ def redirect_matches(registered: Iterable[str], presented: str, *, deployment: D
     return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
 
 
-def may_manage_peers(actor: Actor, tenant: TenantId) -> bool:
+def may_manage_system_clients(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
     return may_register(actor) or administers(actor, tenant)
 
@@ -433,7 +433,7 @@ def may_rotate(actor: Actor, app: App) -> bool:
 
 def may_change_client(actor: Actor, app: App, right: VendorRight = VendorRight.APPS) -> bool:
     """Check whether an actor may change a client of an app: the platform, and members of its vendor with that right."""
-    # A peer and a dynamic client have a vendor too, whose members would speak for the hospital.
+    # A system client and a dynamic client have a vendor too, whose members would speak for the hospital.
     return may_register(actor) or (app.tenant is None and may_change(actor, app.vendor, right))
 
 

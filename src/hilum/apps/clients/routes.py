@@ -1,4 +1,4 @@
-"""API routes of clients and of the peers of a tenant."""
+"""API routes of clients and of the system clients of a tenant."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +22,7 @@ from hilum.apps.clients.models import (
     ClientType,
     Deployment,
     NewClient,
-    NewPeer,
+    NewSystemClient,
 )
 from hilum.apps.clients.transfers import Transferred, ignored
 from hilum.apps.registry import service as registry
@@ -95,7 +95,7 @@ class ClientAsked(Strict):
     backend_use: BackendUseAsked | None = None
 
 
-class PeerAsked(Strict):
+class SystemClientAsked(Strict):
     client_type: ClientType
     client_name: Line
 
@@ -188,7 +188,7 @@ class ClientMade(ClientShown):
     client_secret: str | None = None
 
 
-PEER_KEEPERS = audience("platform_admin", "administrator")
+SYSTEM_CLIENT_KEEPERS = audience("platform_admin", "administrator")
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 ROTATORS = audience("platform_admin", "administrator", "vendor_owner", "vendor_developer", "vendor_security")
 READERS = audience("staff", "administrator", "member")
@@ -258,15 +258,18 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         return _created(*await run_write(kit, request, partial(service.add_client, order=order)))
 
     @router.post(
-        "/tenants/{tenant}/peers", status_code=202, response_model=ApprovalAsked, openapi_extra=PEER_KEEPERS
+        "/tenants/{tenant}/system-clients",
+        status_code=202,
+        response_model=ApprovalAsked,
+        openapi_extra=SYSTEM_CLIENT_KEEPERS,
     )
-    async def ask_peer(request: Request, tenant: Id, body: PeerAsked) -> Response:
+    async def ask_system_client(request: Request, tenant: Id, body: SystemClientAsked) -> Response:
         """Ask for an EHR or a resource server of a tenant, which a second person must approve: it speaks for the whole tenant.
 
         Its secret is ``secret_start`` of this response followed by ``secret_end`` of the approval.
         """
-        order = NewPeer(TenantId(tenant), body.client_type, body.client_name)
-        return waits(await run_write(kit, request, partial(service.ask_peer, order=order)))
+        order = NewSystemClient(TenantId(tenant), body.client_type, body.client_name)
+        return waits(await run_write(kit, request, partial(service.ask_system_client, order=order)))
 
     @router.get(
         "/apps/{app}/clients",
@@ -274,7 +277,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         openapi_extra=READERS,
     )
     async def list_clients(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:
-        """List an app's clients; a tenant's administrator sees only those of its own peers."""
+        """List an app's clients; a tenant's administrator sees only those of its own system clients."""
         verb = partial(service.list_clients, app_id=AppId(app), page=query.page)
         return page_of(await run_read(kit, request, verb), ClientShown.model_validate, query)
 

@@ -1,4 +1,4 @@
-"""Register clients, rotate secrets, adopt versions, add a tenant's peers; read the facts about clients."""
+"""Register clients, rotate secrets, adopt versions, add a tenant's system clients; read the facts about clients."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -18,8 +18,14 @@ from hilum.apps.clients.models import (
     Ended,
     NewClient,
 )
-from hilum.apps.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.apps.clients.queries import view_client
+from hilum.apps.clients.system_clients import (
+    CARRY_OUT,
+    add_system_client,
+    ask_secret,
+    ask_system_client,
+    rotate_secret,
+)
 from hilum.apps.clients.transfers import (
     accept_app,
     decline_app,
@@ -52,9 +58,9 @@ from hilum.records.audit.models import Event
 __all__ = [
     "CARRY_OUT",
     "accept_app",
-    "add_peer",
-    "ask_peer",
+    "add_system_client",
     "ask_secret",
+    "ask_system_client",
     "decline_app",
     "held_edits",
     "is_offered_to",
@@ -77,11 +83,13 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
     version = registry.get_version(ctx, order.version)
     if version.app != app.id:
         raise NotFound("version_not_found", "The app has no such version.")
-    # Peers have their own verb, which takes two people; through this one a single registrar could make one.
+    # System clients have their own verb, which takes two people; through this one a single registrar could make one.
     if order.metadata.type in policy.WITH_SECRET - {ClientType.SYMMETRIC}:
-        fields = {"client_type": "peers_belong_to_a_tenant"}
+        fields = {"client_type": "system_clients_belong_to_a_tenant"}
         raise Invalid(
-            "client_invalid", "Add an EHR or a resource server as a peer of its tenant.", fields=fields
+            "client_invalid",
+            "Add an EHR or a resource server as a system client of its tenant.",
+            fields=fields,
         )
     if ctx.actor.vendor is not None:
         _require_presentable(ctx, app, order.metadata)

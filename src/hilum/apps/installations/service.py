@@ -145,7 +145,7 @@ def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
         raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
     tenant = identity.get_tenant(ctx, order.tenant)
     app = registry.get_app(ctx, order.app)
-    # Another hospital's peer, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
+    # Another hospital's system client, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
     if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
     return tenant, app

@@ -56,7 +56,7 @@ def add_single_tenant_app(
     ctx: Context, tenant: TenantId, name: str, purpose: str, *, category: str
 ) -> tuple[App, AppVersion]:
     """Add vendor, app and version of a client that exists at only one tenant."""
-    # A vendor of its own: peers of two tenants never share one, so a switch on a vendor cannot stop another hospital's EHR.
+    # A vendor of its own: system clients of two tenants never share one, so a switch on a vendor cannot stop another hospital's EHR.
     vendor = Vendor(VendorId(ctx.ids.new("ven")), name.strip(), f"tenant:{tenant}", f"tenant:{tenant}")
     store.VENDORS.add(ctx.tx, vendor)
     app = add_app(ctx, NewApp(vendor.id, name, purpose, purpose, category), tenant)

@@ -271,8 +271,8 @@ def _require_other_reviewer(ctx: Context, raised: PolicyException, barred: Barre
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, event)
     if barred(ctx, store.APPS.get(ctx.tx, raised.app)):
-        detail = "You have a tie to this vendor, so a colleague must judge its tier."
-        raise audit.refusal(ctx, replace(event, reason="tied_to_vendor"), detail)
+        detail = "You have a conflict of interest with this vendor, so a colleague must judge its tier."
+        raise audit.refusal(ctx, replace(event, reason="conflict_of_interest"), detail)
     if ctx.actor.acts_alone:
         return
     # One person alone cannot raise a tier and end that again,

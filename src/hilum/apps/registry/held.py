@@ -15,7 +15,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
 Barred = Callable[[Context, App], bool]
-"""Checks whether a reviewer is tied to an app's vendor, and so may not certify or approve anything of it (C101)."""
+"""Checks whether a reviewer has a conflict of interest with an app's vendor, and so may not certify or approve anything of it (C101)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,15 @@ def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
 
 
 def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred) -> HeldEdit:
-    """Lock an edit that a reviewer without a tie to the app's vendor approves. Raises NotPermitted, NotFound."""
+    """Lock an edit that a reviewer without a conflict of interest with the app's vendor approves. Raises NotPermitted, NotFound."""
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(kind.approve_action))
     found = kind.rows.get(ctx.tx, edit_id, lock=True)
     if barred(ctx, store.APPS.get(ctx.tx, found.app)):
-        detail = "You have a tie to this vendor, so a colleague must judge its changes."
-        raise audit.refusal(ctx, Event(kind.approve_action, app=found.app, reason="tied_to_vendor"), detail)
+        detail = "You have a conflict of interest with this vendor, so a colleague must judge its changes."
+        raise audit.refusal(
+            ctx, Event(kind.approve_action, app=found.app, reason="conflict_of_interest"), detail
+        )
     return found
 
 

@@ -62,7 +62,7 @@ class Vendor:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A third-party app. ``tenant`` is set for a platform peer (EHR, resource server, dynamic client) that exists at one tenant only."""
+    """A third-party app. ``tenant`` is set for a platform system client (EHR, resource server, dynamic client) that exists at one tenant only."""
 
     id: AppId
     vendor: VendorId
@@ -70,7 +70,7 @@ class App:
     description: str
     purpose: str
     state: AppState = AppState.ACTIVE
-    # A peer or dynamic client is an app of its own, so that switches, eligibility and audit treat it like any other.
+    # A system client or dynamic client is an app of its own, so that switches, eligibility and audit treat it like any other.
     tenant: TenantId | None = None
     created_at: datetime | None = None
     # What was issued before a suspension stays invalid after it (ADR 6), so the end of the last one is kept.

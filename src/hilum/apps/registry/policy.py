@@ -41,9 +41,9 @@ from hilum.identity.people.policy import is_member, may_as_member, name_fault
 from hilum.policy.matrix.models import (
     NAMES_BOUND,
     NOT_DECLARED,
-    PEER,
     PROOFS,
     SANDBOX_TRIAL,
+    SYSTEM_CLIENT,
     Applicant,
     Autonomy,
     Book,
@@ -178,8 +178,8 @@ def category_faults(app: App, category: str, reason: str, book: Book) -> dict[st
     elif app.category == category:
         faults["category"] = "category_unchanged"
     # A hospital's EHR is not an app: with a category it would become one.
-    elif app.category == PEER:
-        faults["category"] = "category_of_a_peer"
+    elif app.category == SYSTEM_CLIENT:
+        faults["category"] = "category_of_a_system_client"
     return faults
 
 

@@ -266,7 +266,7 @@ def get_changeable(ctx: Context, app_id: AppId, action: str, right: VendorRight 
         raise audit.refusal(ctx, event)
     app = store.APPS.get(ctx.tx, app_id)
     require_change(ctx, app.vendor, event, right)
-    # A peer and a dynamic client are apps of a vendor too; whoever joined that would speak for the hospital.
+    # A system client and a dynamic client are apps of a vendor too; whoever joined that would speak for the hospital.
     if ctx.actor.vendor is not None and app.tenant is not None:
         raise NotFound(*_ABSENT["app"])
     return app
@@ -329,8 +329,10 @@ def certify(
     app = store.APPS.get(ctx.tx, version.app)
     books = policies.books_asked_of(ctx, app.id)
     if barred is not None and barred(ctx, app):
-        detail = "You have a tie to this vendor, so a colleague must judge its submissions."
-        refused = Event("registry.certification.add", app=app.id, reason="tied_to_vendor")
+        detail = (
+            "You have a conflict of interest with this vendor, so a colleague must judge its submissions."
+        )
+        refused = Event("registry.certification.add", app=app.id, reason="conflict_of_interest")
         raise audit.refusal(ctx, refused, detail)
     missing = unproved(ctx, app.vendor)
     stated = None if justified is None else justified(ctx, version, order.environment)

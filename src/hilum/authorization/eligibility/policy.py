@@ -6,7 +6,7 @@ Add a new condition here, once, with its reason in ``ELIGIBILITY_REASONS`` and i
 from datetime import datetime
 
 from hilum.apps.agreements.policy import missing
-from hilum.apps.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
+from hilum.apps.clients.models import SYSTEM_CLIENTS, ClientFacts, ClientType
 from hilum.apps.clients.policy import (
     admission,
     certified_until,
@@ -54,7 +54,7 @@ __all__ = [
     "PATIENT_MISSING",
     "without_rights",
 ]
-ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
+ACTS_ALONE = SYSTEM_CLIENTS | {ClientType.BACKEND}
 """Clients without a person, and so without a role."""
 
 
@@ -106,7 +106,7 @@ def _place_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None
 def _owner_fault(eligibility: EligibilityInputs) -> Reason | None:
     """Judge the owner of the tenant: at a vendor's own tenant, other vendors' apps are refused as if it did not exist (C123)."""
     tenant, client = eligibility.tenant, eligibility.client
-    if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
+    if tenant is None or tenant.vendor is None or (client is not None and client.type in SYSTEM_CLIENTS):
         return None
     return None if is_open_to(tenant, eligibility.acting.vendor) else Reason.TENANT_MISMATCH
 
@@ -212,7 +212,7 @@ def _app_fault(eligibility: EligibilityInputs, now: datetime) -> Reason | None:
     if client.tenant is not None and client.tenant != acting.tenant:
         return Reason.APP_NOT_INSTALLED
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
-    if client.type in PLATFORM_PEERS:
+    if client.type in SYSTEM_CLIENTS:
         return Reason.APP_NOT_INSTALLED if eligibility.for_records else None
     # An app that no entry admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
     if eligibility.launching and admission(eligibility.book, client, now).entry is None:
@@ -303,7 +303,7 @@ def is_certified(
         and not _is_within_grace(client, book, issued_at, now)
     ):
         return False
-    if client.type in PLATFORM_PEERS:
+    if client.type in SYSTEM_CLIENTS:
         return True
     ends = served_until(book, client)
     return ends is not None and now < ends
@@ -311,7 +311,7 @@ def is_certified(
 
 def _is_within_grace(client: ClientFacts, book: Book, issued_at: datetime, now: datetime) -> bool:
     """Check whether every gap in a client's certification since then was within its grace."""
-    if not client.gaps or client.type in PLATFORM_PEERS:
+    if not client.gaps or client.type in SYSTEM_CLIENTS:
         return False
     since = unbroken_since(book, client, now)
     return since is not None and issued_at >= since

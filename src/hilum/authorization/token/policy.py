@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from hilum.apps.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
+from hilum.apps.clients.models import SYSTEM_CLIENTS, Client, ClientFacts, ClientType
 from hilum.apps.clients.policy import admission
 from hilum.apps.installations.models import InstallationFacts
 from hilum.authorization.authorize.policy import disclosed_context, grantable, is_useful
@@ -38,7 +38,7 @@ from hilum.foundation.standards.smart.scopes import (
 )
 from hilum.identity.people.models import Person
 from hilum.identity.people.policy import patients_openable, rights_of
-from hilum.policy.matrix.models import PEER_LIFETIMES, Book, Expiry, Lifetimes, PolicyEntry
+from hilum.policy.matrix.models import SYSTEM_CLIENT_LIFETIMES, Book, Expiry, Lifetimes, PolicyEntry
 from hilum.policy.matrix.policy import expand, first_ended, workflow_limit
 
 ID_TOKEN_LIFE = timedelta(hours=1)
@@ -125,7 +125,7 @@ def judge_grant_type(client: Client, grant_type: GrantType) -> None:
     # A client that is registered for codes may refresh what it obtained with them: by RFC 7591 section 2
     # grant_types defaults to authorization_code alone.
     implied_by = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
-    registered = client.type in PLATFORM_PEERS or {implied_by, grant_type} & set(client.grant_types)
+    registered = client.type in SYSTEM_CLIENTS or {implied_by, grant_type} & set(client.grant_types)
     if grant_type not in GRANTS_OF[client.type] or not registered:
         raise NotPermitted(
             TokenError.UNAUTHORIZED_CLIENT, f"This client may not use the grant type {grant_type}."
@@ -357,10 +357,10 @@ def _left(
 
 def lifetimes_of(facts: ClientFacts, book: Book, now: datetime) -> Lifetimes:
     """Return the lifetimes of a client's tokens, by its entry in the policy. A client without an entry gets no tokens."""
-    if facts.type in PLATFORM_PEERS:
-        return PEER_LIFETIMES
+    if facts.type in SYSTEM_CLIENTS:
+        return SYSTEM_CLIENT_LIFETIMES
     policy_entry = admission(book, facts, now).entry
-    return PEER_LIFETIMES if policy_entry is None else policy_entry.lifetimes
+    return SYSTEM_CLIENT_LIFETIMES if policy_entry is None else policy_entry.lifetimes
 
 
 def token_life(client: Client, lifetimes: Lifetimes, *limits: datetime | None, now: datetime) -> timedelta:

@@ -22,7 +22,7 @@ import orjson
 
 from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import policy as clients_policy
-from hilum.apps.clients.models import PLATFORM_PEERS, Client, ClientType
+from hilum.apps.clients.models import SYSTEM_CLIENTS, Client, ClientType
 from hilum.apps.service_owners import service as service_owners
 from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.models import Code
@@ -332,7 +332,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         # Only a sandbox has certification runs.
         run=evidence.run_of(ctx, client.id, site.tenant) if _require_tenant(ctx, site).sandbox else "",
     )
-    ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
+    ends = installation.expires_at if installation and client.type not in SYSTEM_CLIENTS else None
     lifetimes = policy.lifetimes_of(facts, book, ctx.now)
     life = policy.token_life(client, lifetimes, ends, answered_until, now=ctx.now)
     life = evidence.life_within(ctx, grant.run, life)

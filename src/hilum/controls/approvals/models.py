@@ -31,7 +31,7 @@ class ApprovalKind(StrEnum):
     """Opening a chart that is another account's own to a proxy."""
     TENANT = "tenant"
     """Changing where a tenant's data is, or where its people's browsers are sent."""
-    PEER = "peer"
+    SYSTEM_CLIENT = "system_client"
     """A client that acts for a whole tenant: its EHR, a resource server."""
     SECRET = "secret"
     """A new secret of such a client."""
@@ -67,7 +67,7 @@ ABOUT_A_PERSON = frozenset(
         ApprovalKind.DISCIPLINES,
     }
 )
-ABOUT_A_CLIENT = frozenset({ApprovalKind.PEER, ApprovalKind.SECRET})
+ABOUT_A_CLIENT = frozenset({ApprovalKind.SYSTEM_CLIENT, ApprovalKind.SECRET})
 
 
 class ApprovalState(StrEnum):

@@ -167,7 +167,14 @@ ELSEWHERE = (
 )
 """Data in no table, or in one without a column for its owner."""
 HAVE_NO_HOSPITAL = frozenset(
-    {"access_found", "factors_challenge", "lease", "notices_notice", "review_right", "review_tie"},
+    {
+        "access_found",
+        "factors_challenge",
+        "lease",
+        "notices_notice",
+        "review_right",
+        "review_conflict_of_interest",
+    },
 )
 """Tables with such a column that hold nothing of a hospital: rows of the platform's staff, and what goes by its own short retention.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hilum.apps.clients import service as clients
-from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.clients.models import ClientType, NewSystemClient
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
@@ -160,8 +160,10 @@ def _add_tenant(system: Context, made: Snapshot, template: Template) -> tuple[Cl
         system, Tenant(made.id, name, upstream, ehr_origins=origins, sandbox=True, vendor=made.vendor)
     )
     keys.ensure(system, Purpose.ID_TOKEN, made.id)
-    peer, secret = clients.add_peer(system, NewPeer(made.id, ClientType.EHR, "Sandbox EHR"))
-    return peer.id, secret
+    system_client, secret = clients.add_system_client(
+        system, NewSystemClient(made.id, ClientType.EHR, "Sandbox EHR")
+    )
+    return system_client.id, secret
 
 
 def begin_reset(

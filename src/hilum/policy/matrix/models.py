@@ -156,7 +156,7 @@ UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
 SANDBOX_TRIAL = "sandbox_trial"
 """The category of apps that developers register themselves at a sandbox, and of test suites. Never certified for production."""
-PEER = "peer"
+SYSTEM_CLIENT = "system_client"
 """The category of a hospital's own EHR or resource server, which is not an app and in no book."""
 ANY = "*"
 """In an entry's list: any name. In a rule: every resource type. In an app's declaration: all."""
@@ -244,7 +244,7 @@ class AlertThresholds:
     latency_ms_p95: Annotated[int, Strict(), Field(ge=1, le=LATENCY_BOUND_MS)]
 
 
-PEER_LIFETIMES = Lifetimes(
+SYSTEM_CLIENT_LIFETIMES = Lifetimes(
     BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND
 )
 """The lifetimes of a hospital's EHR or resource server: tokens live five minutes."""

@@ -35,7 +35,7 @@ _OBSTACLES = {
     "disciplines_not_passed": "A discipline has not passed (`hilum review disciplines`). Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open (`hilum review disciplines`). The vendor fixes it, and its reviewer resolves it.",
     "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Inform the platform's security officers, and have it checked again, which opens that discipline: `hilum review rerun`.",
-    "signer_not_apart": "The reviewer of a passed discipline is tied to the vendor now, or passed another discipline at the high tier. Have it checked again, which opens that discipline: `hilum review rerun`.",
+    "signer_not_apart": "The reviewer of a passed discipline has a conflict of interest with the vendor now, or passed another discipline at the high tier. Have it checked again, which opens that discipline: `hilum review rerun`.",
     "signer_not_entitled": "The reviewer of a passed discipline is not active any more, or no longer signs for it. Have it checked again, which opens that discipline: `hilum review rerun`.",
     "acted_before": "You rejected this before, and its vendor appealed: a colleague decides.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",

@@ -11,9 +11,10 @@ from hilum.foundation.web.api import Id, Line, Paging, Prose, Shown, Sorted, Str
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.models import (
+    CONFLICT_OF_INTEREST_SORTS,
     FINDINGS_BOUND,
-    TIE_SORTS,
     Answer,
+    ConflictOfInterest,
     DisciplineQuery,
     DisciplineReview,
     DisciplineState,
@@ -23,7 +24,6 @@ from hilum.review.submissions.models import (
     JudgeOrder,
     NewFinding,
     Severity,
-    Tie,
     Verdict,
 )
 from hilum.review.submissions.policy import score_of
@@ -246,21 +246,21 @@ class RightsShown(Shown):
     changed_by: str
 
 
-class TieAsked(Strict):
+class ConflictOfInterestAsked(Strict):
     vendor: Id
     reason: Prose
 
 
-class TieEnd(Strict):
+class ConflictOfInterestEnd(Strict):
     reason: Prose
 
 
-class TiesQuery(Sorted):
+class ConflictsOfInterestQuery(Sorted):
     vendor: Id | None = None
-    sort: Annotated[str, one_of(TIE_SORTS)] = ""
+    sort: Annotated[str, one_of(CONFLICT_OF_INTEREST_SORTS)] = ""
 
 
-class TieShown(Shown):
+class ConflictOfInterestShown(Shown):
     id: str
     person: str
     vendor: str
@@ -271,6 +271,6 @@ class TieShown(Shown):
     ended_because: str
 
 
-def tie_shown(found: Tie) -> TieShown:
-    """Return a tie."""
-    return TieShown.model_validate(found)
+def conflict_of_interest_shown(found: ConflictOfInterest) -> ConflictOfInterestShown:
+    """Return a conflict of interest."""
+    return ConflictOfInterestShown.model_validate(found)

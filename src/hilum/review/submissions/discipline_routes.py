@@ -15,6 +15,10 @@ from hilum.review.submissions import service
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.discipline_bodies import (
     AnswerAsked,
+    ConflictOfInterestAsked,
+    ConflictOfInterestEnd,
+    ConflictOfInterestShown,
+    ConflictsOfInterestQuery,
     DisciplineListed,
     DisciplineShown,
     DisciplinesQuery,
@@ -25,19 +29,15 @@ from hilum.review.submissions.discipline_bodies import (
     RightsAsked,
     RightsShown,
     ScorecardsShown,
-    TieAsked,
-    TieEnd,
-    TieShown,
-    TiesQuery,
     VerdictAsked,
+    conflict_of_interest_shown,
     discipline_listed,
     discipline_shown,
     disciplines_shown,
     finding_shown,
     scorecards_shown,
-    tie_shown,
 )
-from hilum.review.submissions.models import TIE_SORTS, DisciplineRights
+from hilum.review.submissions.models import CONFLICT_OF_INTEREST_SORTS, DisciplineRights
 
 READERS, STAFF = audience("staff", "member"), audience("staff")
 REVIEWERS = audience("reviewer")
@@ -141,20 +141,33 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
         done: Any = await run_write(kit, request, verb)
         return RightsShown.model_validate(done) if isinstance(done, DisciplineRights) else waits(done)
 
-    @router.get("/ties", response_model=Page[TieShown], openapi_extra=STAFF)
-    async def list_ties(request: Request, query: Annotated[TiesQuery, Query()]) -> object:
-        """List the ties to vendors that reviewers declared."""
-        verb = partial(service.list_ties, page=query.page, vendor=query.vendor or "")
-        return page_of(await run_read(kit, request, verb), tie_shown, query, key=TIE_SORTS.cursor(query.sort))
+    @router.get("/conflicts-of-interest", response_model=Page[ConflictOfInterestShown], openapi_extra=STAFF)
+    async def list_conflicts_of_interest(
+        request: Request, query: Annotated[ConflictsOfInterestQuery, Query()]
+    ) -> object:
+        """List the conflicts of interest with vendors that reviewers declared."""
+        verb = partial(service.list_conflicts_of_interest, page=query.page, vendor=query.vendor or "")
+        return page_of(
+            await run_read(kit, request, verb),
+            conflict_of_interest_shown,
+            query,
+            key=CONFLICT_OF_INTEREST_SORTS.cursor(query.sort),
+        )
 
-    @router.post("/ties", status_code=201, openapi_extra=REVIEWERS)
-    async def declare_tie(request: Request, body: TieAsked) -> TieShown:
-        """Declare a tie to a vendor; from then on you judge none of its submissions."""
-        verb = partial(service.declare_tie, vendor=VendorId(body.vendor), reason=body.reason)
-        return tie_shown(await run_write(kit, request, verb))
+    @router.post("/conflicts-of-interest", status_code=201, openapi_extra=REVIEWERS)
+    async def declare_conflict_of_interest(
+        request: Request, body: ConflictOfInterestAsked
+    ) -> ConflictOfInterestShown:
+        """Declare a conflict of interest with a vendor; from then on you judge none of its submissions."""
+        verb = partial(service.declare_conflict_of_interest, vendor=VendorId(body.vendor), reason=body.reason)
+        return conflict_of_interest_shown(await run_write(kit, request, verb))
 
-    @router.post("/ties/{tie}/end", openapi_extra=ADMINISTRATORS)
-    async def end_tie(request: Request, tie: Id, body: TieEnd) -> TieShown:
-        """End a reviewer's tie, with a reason."""
-        verb = partial(service.end_tie, tie_id=tie, reason=body.reason)
-        return tie_shown(await run_write(kit, request, verb))
+    @router.post("/conflicts-of-interest/{conflict_of_interest}/end", openapi_extra=ADMINISTRATORS)
+    async def end_conflict_of_interest(
+        request: Request, conflict_of_interest: Id, body: ConflictOfInterestEnd
+    ) -> ConflictOfInterestShown:
+        """End a reviewer's conflict of interest, with a reason."""
+        verb = partial(
+            service.end_conflict_of_interest, conflict_of_interest_id=conflict_of_interest, reason=body.reason
+        )
+        return conflict_of_interest_shown(await run_write(kit, request, verb))

@@ -1,4 +1,4 @@
-"""Tables of disciplines, what they found, who may sign for them, and the ties of reviewers."""
+"""Tables of disciplines, what they found, who may sign for them, and the conflicts of interest of reviewers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,9 +31,10 @@ from hilum.foundation.kernel.ids import AppId, PersonId, VendorId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
+    CONFLICT_OF_INTEREST_SORTS,
     FINDINGS_OF_ONE,
-    TIE_SORTS,
     Answer,
+    ConflictOfInterest,
     DisciplineQuery,
     DisciplineReview,
     DisciplineRights,
@@ -42,7 +43,6 @@ from hilum.review.submissions.models import (
     Finding,
     FindingState,
     Severity,
-    Tie,
 )
 
 disciplines = Table(
@@ -118,8 +118,8 @@ rights = Table(
 )
 
 _IN_FORCE = text("ended_at IS NULL")
-ties = Table(
-    "review_tie",
+conflicts_of_interest = Table(
+    "review_conflict_of_interest",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("person", String(64), nullable=False),
@@ -130,14 +130,14 @@ ties = Table(
     Column("ended_by", String(120), nullable=False),
     Column("ended_because", Text, nullable=False),
     Index(
-        "uq_review_tie_in_force",
+        "uq_review_conflict_of_interest_in_force",
         "person",
         "vendor",
         unique=True,
         sqlite_where=_IN_FORCE,
         postgresql_where=_IN_FORCE,
     ),
-    Index("ix_review_tie_vendor", "vendor", "id"),
+    Index("ix_review_conflict_of_interest_vendor", "vendor", "id"),
 )
 
 
@@ -382,8 +382,8 @@ def list_rights(tx: Connection, page: PageQuery) -> list[DisciplineRights]:
     return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
 
 
-def _tie(row: Row[Any]) -> Tie:
-    return Tie(
+def _conflict_of_interest(row: Row[Any]) -> ConflictOfInterest:
+    return ConflictOfInterest(
         row.id,
         PersonId(row.person),
         VendorId(row.vendor),
@@ -395,39 +395,60 @@ def _tie(row: Row[Any]) -> Tie:
     )
 
 
-def _tie_values(each: Tie) -> dict[str, Any]:
+def _conflict_of_interest_values(each: ConflictOfInterest) -> dict[str, Any]:
     names = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_by", "ended_because")
     return {name: getattr(each, name) for name in names}
 
 
-def add_tie(tx: Connection, added: Tie) -> bool:
-    """Add a tie; return False if it is declared already."""
-    return tx.execute(insert_or_ignore(tx, ties).values(_tie_values(added))).rowcount == 1
+def add_conflict_of_interest(tx: Connection, added: ConflictOfInterest) -> bool:
+    """Add a conflict of interest; return False if it is declared already."""
+    return (
+        tx.execute(
+            insert_or_ignore(tx, conflicts_of_interest).values(_conflict_of_interest_values(added))
+        ).rowcount
+        == 1
+    )
 
 
-def save_tie_ended(tx: Connection, after: Tie) -> bool:
-    """Save the end of a tie; return False if it had ended."""
-    same = (ties.c.id == after.id, ties.c.ended_at.is_(None))
-    return tx.execute(ties.update().where(*same).values(_tie_values(after))).rowcount == 1
+def save_conflict_of_interest_ended(tx: Connection, after: ConflictOfInterest) -> bool:
+    """Save the end of a conflict of interest; return False if it had ended."""
+    same = (conflicts_of_interest.c.id == after.id, conflicts_of_interest.c.ended_at.is_(None))
+    return (
+        tx.execute(
+            conflicts_of_interest.update().where(*same).values(_conflict_of_interest_values(after))
+        ).rowcount
+        == 1
+    )
 
 
-def find_tie(tx: Connection, tie: str) -> Tie | None:
-    row = row_of(tx, ties, tie)
-    return None if row is None else _tie(row)
+def find_conflict_of_interest(tx: Connection, conflict_of_interest: str) -> ConflictOfInterest | None:
+    row = row_of(tx, conflicts_of_interest, conflict_of_interest)
+    return None if row is None else _conflict_of_interest(row)
 
 
 def is_tied(tx: Connection, person: PersonId, vendor: VendorId) -> bool:
-    """Check whether a reviewer declared a tie to a vendor that has not ended."""
-    query = select(ties.c.id).where(
-        ties.c.person == person, ties.c.vendor == vendor, ties.c.ended_at.is_(None)
+    """Check whether a reviewer declared a conflict of interest with a vendor that has not ended."""
+    query = select(conflicts_of_interest.c.id).where(
+        conflicts_of_interest.c.person == person,
+        conflicts_of_interest.c.vendor == vendor,
+        conflicts_of_interest.c.ended_at.is_(None),
     )
     return tx.execute(query.limit(1)).first() is not None
 
 
-def list_ties(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[Tie]:
-    """List ties by id or in the page's order, also those that have ended."""
-    query = select(ties) if not vendor else select(ties).where(ties.c.vendor == vendor)
-    return [_tie(row) for row in tx.execute(paged(query, ties, TIE_SORTS, page))]
+def list_conflicts_of_interest(
+    tx: Connection, page: PageQuery, *, vendor: str = ""
+) -> list[ConflictOfInterest]:
+    """List conflicts of interest by id or in the page's order, also those that have ended."""
+    query = (
+        select(conflicts_of_interest)
+        if not vendor
+        else select(conflicts_of_interest).where(conflicts_of_interest.c.vendor == vendor)
+    )
+    return [
+        _conflict_of_interest(row)
+        for row in tx.execute(paged(query, conflicts_of_interest, CONFLICT_OF_INTEREST_SORTS, page))
+    ]
 
 
 def purge(tx: Connection, submissions: Sequence[str]) -> None:

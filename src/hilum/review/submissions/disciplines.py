@@ -48,7 +48,7 @@ from hilum.review.submissions.scorecards import inputs_digest, shipped_scorecard
 JUDGE = "review.discipline.judge"
 _DETAILS = {
     "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
-    "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions (`hilum review ties`).",
+    "conflict_of_interest": "You have a conflict of interest with this vendor, so a colleague must judge its submissions (`hilum review conflicts`).",
     "discipline_not_yours": "You do not sign for this discipline. Two administrators decide who does: `hilum review rights`.",
     "acted_before": "You judged this before, and its vendor appealed: a colleague judges it.",
     "signs_another_discipline": "You have another discipline of this submission, and at its tier nobody may sign two. A colleague takes this one.",
@@ -58,7 +58,7 @@ _DETAILS = {
 _UNDONE = {
     "verdicts_not_as_recorded": "Its verdict is not as the audit recorded it, or of other inputs.",
     "signer_not_entitled": "Its reviewer is not active any more, or no longer signs for this discipline.",
-    "signer_not_apart": "Its reviewer is tied to the vendor now, or passed another discipline at the high tier.",
+    "signer_not_apart": "Its reviewer has a conflict of interest with the vendor now, or passed another discipline at the high tier.",
 }
 """Why the verdict of a passed discipline is no longer valid."""
 _NOT_TAKEN = {
@@ -161,7 +161,7 @@ def pass_by_checks(ctx: Context, before: DisciplineReview, reason: str) -> None:
 
 
 def _stands(ctx: Context, kept: DisciplineReview, found: Submission, scorecard: str) -> bool:
-    """Check whether an earlier verdict on the same inputs is still valid: passed, recent, by the same scorecard, and by a reviewer who may still sign, without a tie."""
+    """Check whether an earlier verdict on the same inputs is still valid: passed, recent, by the same scorecard, and by a reviewer who may still sign, without a conflict of interest."""
     if kept.state is not DisciplineState.PASSED or kept.scorecard != scorecard or kept.judged_at is None:
         return False
     if ctx.now >= kept.judged_at + VERDICT_KEPT or not is_as_recorded(ctx, kept):
@@ -345,7 +345,7 @@ def signer_of(ctx: Context, found: Submission) -> policy.Signer:
         str(ctx.actor),
         decides,
         mine,
-        reviewers.ties_to(ctx, found.vendor) if decides else (),
+        reviewers.conflicts_of_interest_to(ctx, found.vendor) if decides else (),
         str(ctx.actor) in writers,
     )
 

@@ -101,7 +101,7 @@ def ask_access(ctx: Context, version_id: VersionId, scopes: tuple[str, ...]) -> 
 
 
 def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool) -> LaneRequest:
-    """Record whether the requester's identity is verified, as a reviewer without a tie to them; enables access at once if nothing else is lacking.
+    """Record whether the requester's identity is verified, as a reviewer without a conflict of interest with them; enables access at once if nothing else is lacking.
 
     Raises NotFound, NotPermitted, Invalid, Conflict.
     """
@@ -110,9 +110,9 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
     event = Event("review.lane.verify", app=found.app, facts=facts)
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
-    if reviewers.ties_to(ctx, found.vendor):
-        detail = "You have a tie to this vendor, so a colleague must verify the requester."
-        raise audit.refusal(ctx, replace(event, reason="tied_to_vendor"), detail)
+    if reviewers.conflicts_of_interest_to(ctx, found.vendor):
+        detail = "You have a conflict of interest with this vendor, so a colleague must verify the requester."
+        raise audit.refusal(ctx, replace(event, reason="conflict_of_interest"), detail)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if found.state is not LaneState.ASKED:

@@ -64,8 +64,8 @@ RUNS_BOUND = 200
 CHECK_EVERY = timedelta(seconds=5)
 SUBMISSION_SORTS = Sorts({"submitted": "id", "due": "due_at"})
 """The orders of submissions: by creation, which is the order of ids, and by the deadline of the decision."""
-TIE_SORTS = Sorts({"declared": "id"})
-"""The orders of declared ties."""
+CONFLICT_OF_INTEREST_SORTS = Sorts({"declared": "id"})
+"""The orders of declared conflicts of interest."""
 ROWS_COUNTED = 100
 """How many submissions a figure lists."""
 COUNTED_BOUND = 1_000
@@ -562,8 +562,8 @@ class DisciplineRights:
     changed_by: str
 
 
-class TieKind(StrEnum):
-    """How a reviewer's tie to a vendor was found."""
+class ConflictOfInterestKind(StrEnum):
+    """How a reviewer's conflict of interest with a vendor was found."""
 
     DECLARED = "declared"
     MEMBER = "member"
@@ -573,8 +573,8 @@ class TieKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
-    """A tie that a reviewer declared to a vendor. It excludes them from its submissions until a colleague ends it."""
+class ConflictOfInterest:
+    """A conflict of interest that a reviewer declared to a vendor. It excludes them from its submissions until a colleague ends it."""
 
     id: str
     person: PersonId

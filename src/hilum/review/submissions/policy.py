@@ -41,6 +41,7 @@ from hilum.review.submissions.models import (
     Act,
     Answer,
     AskedScope,
+    ConflictOfInterestKind,
     DecideOrder,
     DisciplineReview,
     DisciplineState,
@@ -52,7 +53,6 @@ from hilum.review.submissions.models import (
     Step,
     Submission,
     SubmissionOrder,
-    TieKind,
     Verdict,
     Visibility,
 )
@@ -310,7 +310,7 @@ def digest_of(content: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A reviewer before a discipline of one submission. ``ties``: how they are tied to its vendor; ``wrote``: they wrote or submitted it.
+    """A reviewer before a discipline of one submission. ``conflicts_of_interest``: how a conflict of interest with its vendor is known; ``wrote``: they wrote or submitted it.
 
     ``acted``: they let this discipline fail before an appeal, or rejected the submission.
     """
@@ -318,7 +318,7 @@ class Signer:
     reviewer: str
     decides: bool
     disciplines: Collection[Discipline]
-    ties: Collection[TieKind] = ()
+    conflicts_of_interest: Collection[ConflictOfInterestKind] = ()
     wrote: bool = False
     acted: bool = False
 
@@ -329,7 +329,7 @@ def judging_bar(signer: Signer) -> str:
         return "not_permitted"
     if signer.wrote:
         return "own_submission"
-    return "tied_to_vendor" if signer.ties else ""
+    return "conflict_of_interest" if signer.conflicts_of_interest else ""
 
 
 def signing_bar(
@@ -338,7 +338,7 @@ def signing_bar(
     """Return why a reviewer may not take or judge a discipline; empty if they may (C100, C101).
 
     ``others``: the other disciplines of the submission. ``tier`` None, which nobody computed, counts as high.
-    INVARIANT: a further tie, right taken away, or discipline signed never turns a refusal into a permission.
+    INVARIANT: a further conflict of interest, right taken away, or discipline signed never turns a refusal into a permission.
     """
     if fault := judging_bar(signer):
         return fault

@@ -1,4 +1,4 @@
-"""Who may sign for which discipline, and who is tied to which vendor."""
+"""Who may sign for which discipline, and who has a conflict of interest with which vendor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from hilum.policy.matrix.models import Discipline
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, EventQuery
 from hilum.review.submissions import discipline_store, policy
-from hilum.review.submissions.models import DisciplineRights, Tie, TieKind
+from hilum.review.submissions.models import ConflictOfInterest, ConflictOfInterestKind, DisciplineRights
 
 CHANGE = "review.right.change"
-DECLARE, END = "review.tie.declare", "review.tie.end"
+DECLARE, END = "review.conflict_of_interest.declare", "review.conflict_of_interest.end"
 
 
 # --- rights --------------------------------------------------------------------------------------------------------------------
@@ -116,36 +116,39 @@ def _require_staff(ctx: Context) -> None:
         raise not_shown("who reviews", Readers.STAFF)
 
 
-# --- ties ----------------------------------------------------------------------------------------------------------------------
+# --- conflicts of interest ----------------------------------------------------------------------------------------------------------------------
 
 
-def declare_tie(ctx: Context, vendor: VendorId, reason: str) -> Tie:
-    """Declare that one is tied to a vendor, which bars one from its submissions at once (C101). Raises NotFound, NotPermitted, Invalid, Conflict."""
+def declare_conflict_of_interest(ctx: Context, vendor: VendorId, reason: str) -> ConflictOfInterest:
+    """Declare a conflict of interest with a vendor, which bars one from its submissions at once (C101). Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event(DECLARE, person=ctx.actor.id, facts={"vendor": vendor})
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
     registry.get_vendor(ctx, vendor)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
-    declared = Tie(ctx.ids.new("tie"), PersonId(ctx.actor.id), vendor, reason.strip(), ctx.now)
-    if not discipline_store.add_tie(ctx.tx, declared):
-        raise Conflict("tie_declared", "You have declared a tie to this vendor already.")
-    facts = event.facts | {"tie": declared.id, "reason": declared.reason}
+    declared = ConflictOfInterest(ctx.ids.new("coi"), PersonId(ctx.actor.id), vendor, reason.strip(), ctx.now)
+    if not discipline_store.add_conflict_of_interest(ctx.tx, declared):
+        raise Conflict(
+            "conflict_of_interest_declared",
+            "You have declared a conflict of interest with this vendor already.",
+        )
+    facts = event.facts | {"conflict_of_interest": declared.id, "reason": declared.reason}
     audit.record(ctx, Event(event.action, person=declared.person, facts=facts))
     return declared
 
 
-def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
-    """End a tie, as somebody else of the staff who may decide what takes two people. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    found = view_tie(ctx, tie_id)
-    facts = {"tie": found.id, "vendor": found.vendor}
+def end_conflict_of_interest(ctx: Context, conflict_of_interest_id: str, reason: str) -> ConflictOfInterest:
+    """End a conflict of interest, as somebody else of the staff who may decide what takes two people. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    found = view_conflict_of_interest(ctx, conflict_of_interest_id)
+    facts = {"conflict_of_interest": found.id, "vendor": found.vendor}
     event = Event(END, person=found.person, facts=facts)
     # Who is barred must not lift that, and neither may a colleague who reviews beside them.
     if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone) or ctx.actor.id == found.person:
         raise audit.refusal(ctx, event)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
-    ended = Tie(
+    ended = ConflictOfInterest(
         found.id,
         found.person,
         found.vendor,
@@ -155,24 +158,30 @@ def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
         str(ctx.actor),
         reason.strip(),
     )
-    if not discipline_store.save_tie_ended(ctx.tx, ended):
-        raise Conflict("tie_over", "This tie has ended already.")
+    if not discipline_store.save_conflict_of_interest_ended(ctx.tx, ended):
+        raise Conflict("conflict_of_interest_over", "This conflict of interest has ended already.")
     audit.record(ctx, Event(event.action, person=found.person, facts=facts | {"reason": reason.strip()}))
     return ended
 
 
-def view_tie(ctx: Context, tie_id: str) -> Tie:
-    """Get a tie, for the platform's staff. Raises NotFound."""
-    found = discipline_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
+def view_conflict_of_interest(ctx: Context, conflict_of_interest_id: str) -> ConflictOfInterest:
+    """Get a conflict of interest, for the platform's staff. Raises NotFound."""
+    found = (
+        discipline_store.find_conflict_of_interest(ctx.tx, conflict_of_interest_id)
+        if ctx.actor.is_platform
+        else None
+    )
     if found is None:
-        raise NotFound("tie_not_found", "There is no such tie.")
+        raise NotFound("conflict_of_interest_not_found", "There is no such conflict of interest.")
     return found
 
 
-def list_ties(ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = "") -> list[Tie]:
-    """List the ties that reviewers declared, for the platform's staff. Raises NotPermitted."""
+def list_conflicts_of_interest(
+    ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = ""
+) -> list[ConflictOfInterest]:
+    """List the conflicts of interest that reviewers declared, for the platform's staff. Raises NotPermitted."""
     _require_staff(ctx)
-    return discipline_store.list_ties(ctx.tx, page, vendor=vendor)
+    return discipline_store.list_conflicts_of_interest(ctx.tx, page, vendor=vendor)
 
 
 def may_assign(actor: Actor) -> bool:
@@ -181,28 +190,32 @@ def may_assign(actor: Actor) -> bool:
 
 
 def is_tied(ctx: Context, reviewer: str, vendor: VendorId) -> bool:
-    """Check whether who gave a verdict, as ``staff:<id>``, has declared a tie to the vendor."""
+    """Check whether who gave a verdict, as ``staff:<id>``, has declared a conflict of interest with the vendor."""
     return _is_declared(ctx, PersonId(reviewer.partition(":")[2]), vendor)
 
 
 def _is_declared(ctx: Context, person: PersonId, vendor: VendorId) -> bool:
-    """Check whether a tie is declared and has not ended, by the table or by the audit: a row that somebody deleted lifts none."""
+    """Check whether a conflict of interest is declared and has not ended, by the table or by the audit: a row that somebody deleted lifts none."""
     if discipline_store.is_tied(ctx.tx, person, vendor):
         return True
 
     def named(action: str) -> set[str]:
         found = audit.list_events(ctx, EventQuery(action=action, person=person, outcome="done")).events
-        return {each.event.facts["tie"] for each in found if each.event.facts.get("vendor") == vendor}
+        return {
+            each.event.facts["conflict_of_interest"]
+            for each in found
+            if each.event.facts.get("vendor") == vendor
+        }
 
     return bool(named(DECLARE) - named(END))
 
 
-def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
-    """Return how the acting reviewer is tied to a vendor: by what they declared, or by their mail address."""
+def conflicts_of_interest_to(ctx: Context, vendor: VendorId) -> tuple[ConflictOfInterestKind, ...]:
+    """Return the acting reviewer's conflicts of interest with a vendor: by what they declared, or by their mail address."""
     if ctx.actor.kind is not ActorKind.STAFF:
         return ()
     person = identity.get_person(ctx, PersonId(ctx.actor.id))
-    found = [TieKind.DECLARED] if _is_declared(ctx, person.id, vendor) else []
+    found = [ConflictOfInterestKind.DECLARED] if _is_declared(ctx, person.id, vendor) else []
     mail = person.mail.strip().lower()
     if not mail:
         return tuple(found)
@@ -212,11 +225,11 @@ def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
         lambda page: identity.list_people(system, TenantId(vendor), page), key=lambda each: each.username
     )
     if any(each.mail.strip().lower() == mail for each in members):
-        found.append(TieKind.MEMBER)
+        found.append(ConflictOfInterestKind.MEMBER)
     domains = walk(lambda page: contacts.list_domains(system, vendor, page), key=lambda each: each.id)
     reached = walk(lambda page: contacts.list_contacts(system, vendor, page), key=lambda each: each.id)
     names = {each.name for each in domains} | {each.address.rpartition("@")[2].lower() for each in reached}
     host = mail.rpartition("@")[2]
     if any(host == name or host.endswith(f".{name}") for name in names if name):
-        found.append(TieKind.MAIL_DOMAIN)
+        found.append(ConflictOfInterestKind.MAIL_DOMAIN)
     return tuple(found)

@@ -66,13 +66,13 @@ from hilum.review.submissions.models import (
 from hilum.review.submissions.reviewers import (
     CARRY_OUT,
     change_rights,
-    declare_tie,
+    conflicts_of_interest_to,
+    declare_conflict_of_interest,
     disciplines_of,
-    end_tie,
+    end_conflict_of_interest,
+    list_conflicts_of_interest,
     list_rights,
-    list_ties,
-    ties_to,
-    view_tie,
+    view_conflict_of_interest,
 )
 from hilum.review.submissions.rules import view_rules
 from hilum.review.submissions.scorecards import shipped_scorecards
@@ -91,18 +91,19 @@ __all__ = [
     "bars",
     "change_rights",
     "clocks_by_submission",
+    "conflicts_of_interest_to",
     "decide",
-    "declare_tie",
+    "declare_conflict_of_interest",
     "disciplines_by_submission",
     "disciplines_of",
-    "end_tie",
+    "end_conflict_of_interest",
     "judge",
     "judge_again",
     "list_access",
     "list_certified_documents",
+    "list_conflicts_of_interest",
     "list_disciplines",
     "list_rights",
-    "list_ties",
     "reasons_of",
     "release",
     "replay",
@@ -110,19 +111,18 @@ __all__ = [
     "resolve",
     "shipped_scorecards",
     "take",
-    "ties_to",
     "times_of",
     "unproved_of",
     "unproved_of_apps",
     "verify_access",
     "view_access",
     "view_clocks",
+    "view_conflict_of_interest",
     "view_disciplines",
     "view_figures",
     "view_obstacles",
     "view_rules",
     "view_run",
-    "view_tie",
 ]
 Unused = Callable[[Context, App, Sequence[str]], Sequence[str]]
 """Returns which scopes hospitals granted an app for long and nobody used (``installations.service.unused_scopes``)."""
@@ -296,8 +296,8 @@ def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:
 
 
 def barred(ctx: Context, app: App) -> bool:
-    """Check whether a reviewer is tied to an app's vendor, and so certifies nothing of it by hand either (C101)."""
-    return bool(ties_to(ctx, app.vendor))
+    """Check whether a reviewer has a conflict of interest with an app's vendor, and so certifies nothing of it by hand either (C101)."""
+    return bool(conflicts_of_interest_to(ctx, app.vendor))
 
 
 def purge(ctx: Context) -> int:

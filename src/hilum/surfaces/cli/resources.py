@@ -463,21 +463,21 @@ def tenant_upstream(
         click.secho("nothing changes: its server is reached like this already", fg="yellow", err=True)
 
 
-@tenant.command("peer")
+@tenant.command("system-client")
 @tenant_argument
 @click.option(
     "--type", "kind", type=click.Choice(["ehr", "resource-server"]), required=True, help="What it is."
 )
 @click.option("--name", required=True, help="Its name, as people see it.")
 @json_option
-def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
+def tenant_system_client(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
     r"""Request a client for a hospital's EHR or data service; it waits for a second person.
 
     Its secret is the half printed here, followed directly by the half that the second person is shown.
 
     \b
     Example:
-      hilum tenant peer lakeside --type ehr --name "Lakeside EHR"
+      hilum tenant system-client lakeside --type ehr --name "Lakeside EHR"
     """
     body = {"client_type": kind, "client_name": name}
-    show_done(api.call("POST", f"/tenants/{api.segment(tenant_id)}/peers", body), json_=json_)
+    show_done(api.call("POST", f"/tenants/{api.segment(tenant_id)}/system-clients", body), json_=json_)

@@ -1,4 +1,4 @@
-"""``hilum review``: the disciplines of a submission, their verdicts and findings; who signs for what, and who is tied to whom."""
+"""``hilum review``: the disciplines of a submission, their verdicts and findings; who signs for what, and who has a conflict of interest."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from hilum.policy.matrix.models import Discipline
-from hilum.review.submissions.models import TIE_SORTS, Answer, DisciplineState, Severity, Verdict
+from hilum.review.submissions.models import (
+    CONFLICT_OF_INTEREST_SORTS,
+    Answer,
+    DisciplineState,
+    Severity,
+    Verdict,
+)
 from hilum.surfaces.cli import api
 from hilum.surfaces.cli.apps import read_object
 from hilum.surfaces.cli.named import VENDOR, id_of, person_argument
@@ -295,47 +301,52 @@ def review_allow(person_id: str, *, disciplines: tuple[str, ...], json_: bool) -
     show_done(made, json_=json_)
 
 
-@click.command("tie")
+@click.command("conflict")
 @click.argument("vendor_id", metavar="VENDOR", type=VENDOR)
-@click.option("--reason", required=True, help="What ties you to the vendor.")
+@click.option("--reason", required=True, help="What it is.")
 @json_option
-def review_tie(vendor_id: str, *, reason: str, json_: bool) -> None:
-    r"""Declare a tie to a vendor; from then on you judge none of its submissions.
+def review_conflict_of_interest(vendor_id: str, *, reason: str, json_: bool) -> None:
+    r"""Declare a conflict of interest with a vendor; from then on you judge none of its submissions.
 
     \b
     Example:
-      hilum review tie "Lumen Clinical" --reason "I worked there until March"
+      hilum review conflict "Lumen Clinical" --reason "I worked there until March"
     """
-    show_one(api.call("POST", "/ties", {"vendor": vendor_id, "reason": reason}), json_=json_)
+    show_one(api.call("POST", "/conflicts-of-interest", {"vendor": vendor_id, "reason": reason}), json_=json_)
 
 
-@click.command("ties")
+@click.command("conflicts")
 @click.option("--vendor", "vendor", type=VENDOR, default="", help="Only to this vendor.")
-@sort_option(TIE_SORTS)
+@sort_option(CONFLICT_OF_INTEREST_SORTS)
 @json_option
-def review_ties(*, vendor: str, sort: str, json_: bool) -> None:
-    r"""List the ties to vendors that reviewers declared.
+def review_conflicts_of_interest(*, vendor: str, sort: str, json_: bool) -> None:
+    r"""List the conflicts of interest with vendors that reviewers declared.
 
     \b
     Example:
-      hilum review ties
+      hilum review conflicts
     """
     columns = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_because")
-    show(api.every("/ties", sort=sort, vendor=vendor), columns, json_=json_)
+    show(api.every("/conflicts-of-interest", sort=sort, vendor=vendor), columns, json_=json_)
 
 
-@click.command("end-tie")
-@click.argument("tie_id", metavar="TIE")
+@click.command("end-conflict")
+@click.argument("conflict_of_interest_id", metavar="CONFLICT")
 @click.option("--reason", required=True, help="Why it has ended.")
 @json_option
-def review_end_tie(tie_id: str, *, reason: str, json_: bool) -> None:
-    r"""End a reviewer's tie to a vendor (administrators, not the reviewer).
+def review_end_conflict_of_interest(conflict_of_interest_id: str, *, reason: str, json_: bool) -> None:
+    r"""End a reviewer's conflict of interest with a vendor (administrators, not the reviewer).
 
     \b
     Example:
-      hilum review end-tie tie_01h... --reason "two years have gone by"
+      hilum review end-conflict coi_01h... --reason "two years have gone by"
     """
-    show_one(api.call("POST", f"/ties/{api.segment(tie_id)}/end", {"reason": reason}), json_=json_)
+    show_one(
+        api.call(
+            "POST", f"/conflicts-of-interest/{api.segment(conflict_of_interest_id)}/end", {"reason": reason}
+        ),
+        json_=json_,
+    )
 
 
 COMMANDS = (
@@ -349,7 +360,7 @@ COMMANDS = (
     review_scorecards,
     review_rights,
     review_allow,
-    review_tie,
-    review_ties,
-    review_end_tie,
+    review_conflict_of_interest,
+    review_conflicts_of_interest,
+    review_end_conflict_of_interest,
 )

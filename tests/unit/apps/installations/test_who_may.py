@@ -38,7 +38,7 @@ ACTORS = {
 }
 ITSELF = {"system", "host"}
 PLATFORM = ITSELF | {"admin", "reviewer", "security", "auditor"}
-PEER = replace(APP, tenant=GENERAL)
+SYSTEM_CLIENT = replace(APP, tenant=GENERAL)
 
 
 @pytest.mark.parametrize("name", ACTORS)
@@ -55,12 +55,18 @@ def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) 
             installations_policy.may_uninstall(actor, GENERAL),
             ITSELF | {"tenant_admin", "admin", "security"},
         ),
-        "peers": (clients_policy.may_manage_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
+        "system_clients": (
+            clients_policy.may_manage_system_clients(actor, GENERAL),
+            ITSELF | {"tenant_admin", "admin"},
+        ),
         "catalogue": (policy.may_read_catalogue(actor), PLATFORM | {"tenant_admin", "other_admin"}),
         "see app": (policy.may_see_app(actor, APP), PLATFORM | {"tenant_admin", "other_admin"}),
-        "see peer": (policy.may_see_app(actor, PEER), PLATFORM | {"tenant_admin"}),
+        "see system client": (policy.may_see_app(actor, SYSTEM_CLIENT), PLATFORM | {"tenant_admin"}),
         "rotate": (clients_policy.may_rotate(actor, APP), ITSELF | {"admin"}),
-        "rotate peer": (clients_policy.may_rotate(actor, PEER), ITSELF | {"admin", "tenant_admin"}),
+        "rotate system client": (
+            clients_policy.may_rotate(actor, SYSTEM_CLIENT),
+            ITSELF | {"admin", "tenant_admin"},
+        ),
         "clients": (clients_policy.may_see_clients(actor, APP), PLATFORM),
         "installations": (
             installations_policy.may_see_installations(actor, GENERAL),

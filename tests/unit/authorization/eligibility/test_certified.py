@@ -58,12 +58,12 @@ def test_what_was_issued_before_a_eligibility_was_given_does_not_work_under_it(
 
 
 def test_an_ehr_is_judged_by_its_own_suspension() -> None:
-    peer = clients_policy.join(
+    system_client = clients_policy.join(
         replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), VERSION, []
     )
 
-    assert not is_certified(peer, shipped_book(), NOW, issued_at=PAST)
-    assert is_certified(peer, shipped_book(), NOW, issued_at=NOW)
+    assert not is_certified(system_client, shipped_book(), NOW, issued_at=PAST)
+    assert is_certified(system_client, shipped_book(), NOW, issued_at=NOW)
 
 
 def test_an_unbroken_eligibility_reaches_back_to_its_first_certification() -> None:

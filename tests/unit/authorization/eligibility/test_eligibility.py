@@ -237,10 +237,12 @@ def test_a_suspended_app_is_refused_as_suspended_also_where_a_switch_stops_its_l
 
 
 @pytest.mark.parametrize("kind", [ClientType.EHR, ClientType.RESOURCE_SERVER])
-def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: ClientType) -> None:
+def test_a_tenants_own_system_client_needs_no_certification_and_no_installation(kind: ClientType) -> None:
     """Its administrator's registration is all it needs; its suspension counts, and giving it back revives nothing."""
-    peer = {"client.type": kind, "client.tenant": GENERAL, "client.certified_until": None}
-    alone = changed(GOOD, peer | {"installation": None, "acting.person": PersonId(""), "acting.role": ""})
+    system_client = {"client.type": kind, "client.tenant": GENERAL, "client.certified_until": None}
+    alone = changed(
+        GOOD, system_client | {"installation": None, "acting.person": PersonId(""), "acting.role": ""}
+    )
 
     assert eligibility_fault(alone, NOW) is None
     assert eligibility_fault(changed(alone, {"client.since": NOW + MOMENT}), NOW) is Reason.APP_NOT_CERTIFIED
@@ -253,12 +255,14 @@ def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: Cli
 
 @pytest.mark.parametrize("installation", [None, INSTALLED])
 @pytest.mark.parametrize("kind", [ClientType.EHR, ClientType.RESOURCE_SERVER])
-def test_a_tenants_own_peer_reaches_no_records_installed_or_not(
+def test_a_tenants_own_system_client_reaches_no_records_installed_or_not(
     kind: ClientType, installation: InstallationFacts | None
 ) -> None:
     """C200: its token opens launches or introspects, and nothing else."""
-    peer = changed(GOOD, {"client.type": kind, "client.tenant": GENERAL, "installation": installation})
-    alone = changed(peer, {"acting.person": PersonId(""), "acting.role": ""})
+    system_client = changed(
+        GOOD, {"client.type": kind, "client.tenant": GENERAL, "installation": installation}
+    )
+    alone = changed(system_client, {"acting.person": PersonId(""), "acting.role": ""})
 
     assert eligibility_fault(alone, NOW) is None
     assert eligibility_fault(replace(alone, for_records=True), NOW) is Reason.APP_NOT_INSTALLED

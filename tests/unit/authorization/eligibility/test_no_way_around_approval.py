@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from hilum.apps.clients.models import PLATFORM_PEERS, ClientType
+from hilum.apps.clients.models import SYSTEM_CLIENTS, ClientType
 from hilum.apps.registry.models import Environment
 from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.ids import PersonId, TenantId, VersionId
-from hilum.policy.matrix.models import PEER, SANDBOX_TRIAL, Tier
+from hilum.policy.matrix.models import SANDBOX_TRIAL, SYSTEM_CLIENT, Tier
 from tests.unit.authorization.eligibility.facts import DAY, GENERAL, GOOD, NOW, Change, changed
 
 LACKING: dict[str, Change] = {
@@ -44,12 +44,12 @@ TOKENS: dict[str, Change] = {
 
 def eligibility(kind: ClientType, token: str, lacking: Change) -> Any:
     held: Change = {"client.type": kind} | TOKENS[token]
-    if kind in PLATFORM_PEERS:
-        held |= {"client.category": PEER, "client.tenant": GENERAL, "client.certified_until": None}
+    if kind in SYSTEM_CLIENTS:
+        held |= {"client.category": SYSTEM_CLIENT, "client.tenant": GENERAL, "client.certified_until": None}
     return changed(GOOD, held | lacking)
 
 
-@pytest.mark.parametrize("kind", [each for each in ClientType if each not in PLATFORM_PEERS])
+@pytest.mark.parametrize("kind", [each for each in ClientType if each not in SYSTEM_CLIENTS])
 @pytest.mark.parametrize("token", TOKENS)
 def test_whatever_an_app_presents_it_needs_approval(kind: ClientType, token: str) -> None:
     """C4, C17, C231: with the ground it stands, and without any part of it it does not."""
@@ -62,7 +62,7 @@ def test_whatever_an_app_presents_it_needs_approval(kind: ClientType, token: str
         assert eligibility_fault(eligibility(kind, token, lacking), NOW) is not None, name
 
 
-@pytest.mark.parametrize("kind", sorted(PLATFORM_PEERS))
+@pytest.mark.parametrize("kind", sorted(SYSTEM_CLIENTS))
 @pytest.mark.parametrize("token", TOKENS)
 def test_a_hospitals_own_systems_reach_no_record_with_any_token(kind: ClientType, token: str) -> None:
     """C231: they need no approval, for they have no access; an installation of an app beside them changes nothing."""

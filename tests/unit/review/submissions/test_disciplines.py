@@ -15,6 +15,7 @@ from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.models import (
     FINDINGS_BOUND,
     Answer,
+    ConflictOfInterestKind,
     DisciplineReview,
     DisciplineState,
     Finding,
@@ -23,7 +24,6 @@ from hilum.review.submissions.models import (
     NewFinding,
     Route,
     Severity,
-    TieKind,
     Verdict,
 )
 from hilum.review.submissions.policy import (
@@ -66,8 +66,18 @@ HERS = discipline(Discipline.LEGAL, DisciplineState.TAKEN, reviewer="staff:lena"
         (replace(RITA, decides=False), [], Tier.LOW, "not_permitted"),
         (replace(RITA, disciplines=(Discipline.LEGAL,)), [], Tier.LOW, "discipline_not_yours"),
         (replace(RITA, disciplines=()), [], Tier.LOW, "discipline_not_yours"),
-        (replace(RITA, ties=(TieKind.DECLARED,)), [], Tier.LOW, "tied_to_vendor"),
-        (replace(RITA, ties=(TieKind.MAIL_DOMAIN,)), [], Tier.LOW, "tied_to_vendor"),
+        (
+            replace(RITA, conflicts_of_interest=(ConflictOfInterestKind.DECLARED,)),
+            [],
+            Tier.LOW,
+            "conflict_of_interest",
+        ),
+        (
+            replace(RITA, conflicts_of_interest=(ConflictOfInterestKind.MAIL_DOMAIN,)),
+            [],
+            Tier.LOW,
+            "conflict_of_interest",
+        ),
         (replace(RITA, wrote=True), [], Tier.LOW, "own_submission"),
         (replace(RITA, acted=True), [], Tier.LOW, "acted_before"),
     ],
@@ -84,7 +94,7 @@ SIGNERS = st.builds(
     st.just("staff:rita"),
     st.booleans(),
     st.frozensets(st.sampled_from(Discipline)),
-    st.frozensets(st.sampled_from(TieKind)),
+    st.frozensets(st.sampled_from(ConflictOfInterestKind)),
     st.booleans(),
     st.booleans(),
 )
@@ -101,7 +111,7 @@ TIERS = st.sampled_from([None, *Tier])
     st.sampled_from(Discipline),
     OTHERS,
     TIERS,
-    st.sampled_from(TieKind),
+    st.sampled_from(ConflictOfInterestKind),
     st.sampled_from(Discipline),
 )
 def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
@@ -109,14 +119,14 @@ def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
     wanted: Discipline,
     others: list[DisciplineReview],
     tier: Tier | None,
-    tie: TieKind,
+    conflict_of_interest: ConflictOfInterestKind,
     gone: Discipline,
 ) -> None:
-    """C100, C101: nobody signs without the right, with a tie, or in high tiers for a second discipline."""
+    """C100, C101: nobody signs without the right, with a conflict of interest, or in high tiers for a second discipline."""
     fault = signing_bar(signer, wanted, others, tier)
 
     worse = (
-        replace(signer, ties={*signer.ties, tie}),
+        replace(signer, conflicts_of_interest={*signer.conflicts_of_interest, conflict_of_interest}),
         replace(signer, disciplines=set(signer.disciplines) - {gone}),
         replace(signer, decides=False),
         replace(signer, wrote=True),
@@ -125,7 +135,7 @@ def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
     assert not fault or signing_bar(signer, wanted, [*others, discipline(gone, reviewer="staff:rita")], tier)
     if not fault:
         assert wanted in signer.disciplines
-        assert not signer.ties
+        assert not signer.conflicts_of_interest
         assert tier in {Tier.LOW, Tier.MODERATE} or not any(
             each.reviewer == signer.reviewer and each.discipline is not wanted for each in others
         )

@@ -19,8 +19,20 @@ PAGES = (
     page("change", "/changes/{id}", "Change", "May it take effect?", "changes"),
     page("change_logo", "/changes/{id}/logo", "Logo", "Which logo?", "change"),
     page("reviewers", "/reviewers", "Reviewers", "Who signs for what?", menu="Reviewers"),
-    page("ties", "/ties", "Ties", "Who is tied to whom?", "reviewers"),
-    page("tie", "/ties/{id}", "Tie", "Does it exclude the reviewer?", "ties"),
+    page(
+        "conflicts_of_interest",
+        "/conflicts-of-interest",
+        "Conflicts of interest",
+        "Who has one with whom?",
+        "reviewers",
+    ),
+    page(
+        "conflict_of_interest",
+        "/conflicts-of-interest/{id}",
+        "Tie",
+        "Does it exclude the reviewer?",
+        "conflicts_of_interest",
+    ),
     page(
         "lane",
         "/regulated-access",

@@ -39,7 +39,7 @@ _PARTS = {
 def own_app(ctx: Context, id_: str) -> App:
     """Get an app of the actor's vendor. Raises NotFound, also for another vendor's."""
     app = registry.view_app(ctx, AppId(id_))
-    # A peer or a trial that belongs to one hospital is not an app that its vendor's members keep.
+    # A system client or a trial that belongs to one hospital is not an app that its vendor's members keep.
     if app.vendor != ctx.actor.vendor or app.tenant is not None:
         raise NotFound("app_not_found", "There is no such app.")
     return app

@@ -13,7 +13,7 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.ids import AppId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import PEER
+from hilum.policy.matrix.models import SYSTEM_CLIENT
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.surfaces.console import service, words
@@ -119,7 +119,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         if visit.may_open("operations.stop")
         else "",
         "eligibility_page": address("operations.eligibility", app.id)
-        if visit.may_open("operations.eligibility") and app.category != PEER
+        if visit.may_open("operations.eligibility") and app.category != SYSTEM_CLIENT
         else "",
         "switches": _switches(ctx, app, names),
         "alerts": alerts.of_app(ctx, app.id),

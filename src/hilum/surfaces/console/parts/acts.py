@@ -17,7 +17,7 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.FACTORS: "Remove the second factors of {name} ({username}), {role} at {place}",
     ApprovalKind.CHARTS: "Let {username} at {place} open these charts: {charts}",
     ApprovalKind.TENANT: "Change where the data of {place} is, or where its browsers are sent",
-    ApprovalKind.PEER: "Add the client {client_name} ({client_type}) of {place}",
+    ApprovalKind.SYSTEM_CLIENT: "Add the client {client_name} ({client_type}) of {place}",
     ApprovalKind.SECRET: "Make a new secret for {client_name} ({client_type}) of {place}",
     ApprovalKind.POLICY: "Put version {version} of the policy in force at {tenants}",
     ApprovalKind.EXCEPTION: "Make an exception for {app} at {tenant} until {ends_at}: {kind}",

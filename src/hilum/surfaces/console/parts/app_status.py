@@ -10,7 +10,7 @@ from hilum.apps.registry.models import App, AppState, Certification
 from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import Mode, SwitchIndex, Target, TargetKind
 from hilum.foundation.infra.context import Context
-from hilum.policy.matrix.models import PEER
+from hilum.policy.matrix.models import SYSTEM_CLIENT
 from hilum.surfaces.console import policy, words
 from hilum.surfaces.console.models import KINDS, Cell, State
 from hilum.surfaces.console.parts import stops
@@ -77,7 +77,7 @@ def _status_of(app: App, certified: Sequence[Certification], index: SwitchIndex,
                 )
     if app.state is AppState.SUSPENDED:
         return AppStatus(State.STOPPED, "suspended", None)
-    if app.category == PEER:
+    if app.category == SYSTEM_CLIENT:
         return AppStatus(State.APPROVED, "a hospital's own system, which is not certified")
     valid = [each for each in certified if each.withdrawn_at is None and each.expires_at > now]
     if not valid:

@@ -1,4 +1,4 @@
-"""Who signs for which discipline, and the ties to vendors that reviewers declared (C100, C101)."""
+"""Who signs for which discipline, and the conflicts of interest with vendors that reviewers declared (C100, C101)."""
 
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from hilum.identity.people import service as identity
 from hilum.policy.matrix.models import Discipline
 from hilum.review.recertification import service as revalidation
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import TIE_SORTS, DisciplineRights, Tie
+from hilum.review.submissions.models import CONFLICT_OF_INTEREST_SORTS, ConflictOfInterest, DisciplineRights
 from hilum.review.submissions.policy import may_decide
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
@@ -38,7 +38,7 @@ LIST = List(
         "Nobody signs yet", "A reviewer may sign for a discipline once two of the staff have agreed."
     ),
 )
-TIES = List(
+CONFLICTS_OF_INTEREST = List(
     columns=(
         Column("Reviewer"),
         Column("Vendor"),
@@ -46,11 +46,11 @@ TIES = List(
         Column("Why"),
         Column("Declared", "-declared", number=True),
     ),
-    one="tie",
-    many="ties",
+    one="conflict of interest",
+    many="conflicts of interest",
     empty=Empty(
-        "No tie is declared",
-        "A reviewer who is tied to a vendor declares it, and judges nothing from that vendor.",
+        "No conflict of interest is declared",
+        "A reviewer who has a conflict of interest with a vendor declares it, and judges nothing from that vendor.",
     ),
 )
 WHY_SHOWN = 120
@@ -125,7 +125,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
         "disciplines": [(each.value, review.shipped_scorecards().of[each].title) for each in Discipline],
         "asked": asked.tiers,
         "days": FIGURES_DAYS,
-        "ties": address("review.ties"),
+        "conflicts_of_interest": address("review.conflicts_of_interest"),
     }
 
 
@@ -147,30 +147,34 @@ def _change(ctx: Context, form: Form) -> DisciplineRights | AskedTwo:
     return review.change_rights(ctx, person.id, wanted)
 
 
-# --- ties ------------------------------------------------------------------------------------------------------------------------
+# --- conflicts of interest ------------------------------------------------------------------------------------------------------------------------
 
 
-async def show_ties(visit: Visit) -> Response:
-    """Show which reviewers declared ties to which vendors."""
-    return await _ties(visit)
+async def show_conflicts_of_interest(visit: Visit) -> Response:
+    """Show which reviewers declared conflicts of interest with which vendors."""
+    return await _conflicts_of_interest(visit)
 
 
-async def _ties(
+async def _conflicts_of_interest(
     visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
 ) -> Response:
     declares = may_decide(visit.visitor.actor)
     return await visit.show_list(
-        TIES, _declared, "console/review/ties.html", declares=declares, **fields.answered(given, trouble)
+        CONFLICTS_OF_INTEREST,
+        _declared,
+        "console/review/conflicts_of_interest.html",
+        declares=declares,
+        **fields.answered(given, trouble),
     )
 
 
 def _declared(ctx: Context, asked: Asked) -> Listed:
     page = PageQuery(asked.after, ROWS, asked.order)
-    shown = review.list_ties(ctx, page)
+    shown = review.list_conflicts_of_interest(ctx, page)
     names = service.names(ctx, [id_ for each in shown for id_ in (each.person, each.vendor)])
     rows = [
         (
-            Cell(names.person(each.person), address("review.tie", each.id)),
+            Cell(names.person(each.person), address("review.conflict_of_interest", each.id)),
             Cell(names.vendor(each.vendor)),
             _badge(each),
             Cell(each.reason if len(each.reason) <= WHY_SHOWN else f"{each.reason[:WHY_SHOWN]}…"),
@@ -178,59 +182,73 @@ def _declared(ctx: Context, asked: Asked) -> Listed:
         )
         for each in shown
     ]
-    return Listed(rows, next=TIE_SORTS.next(shown, page))
+    return Listed(rows, next=CONFLICT_OF_INTEREST_SORTS.next(shown, page))
 
 
-def _badge(tie: Tie) -> Cell:
-    text, tone = _state(tie)
+def _badge(conflict_of_interest: ConflictOfInterest) -> Cell:
+    text, tone = _state(conflict_of_interest)
     return Cell(text, kind="badge", tone=tone)
 
 
-def _state(tie: Tie) -> tuple[str, str]:
-    return ("bars", "warn") if tie.ended_at is None else ("ended", "plain")
+def _state(conflict_of_interest: ConflictOfInterest) -> tuple[str, str]:
+    return ("bars", "warn") if conflict_of_interest.ended_at is None else ("ended", "plain")
 
 
 async def declare(visit: Visit, form: Form) -> Response:
-    """Declare that one is tied to a vendor."""
+    """Declare a conflict of interest with a vendor."""
 
-    def verb(ctx: Context) -> Tie:
+    def verb(ctx: Context) -> ConflictOfInterest:
         vendor = fields.named(ctx, Kind.VENDOR, form.one("vendor")[:200], "vendor")
-        return review.declare_tie(ctx, VendorId(vendor), form.one("reason"))
+        return review.declare_conflict_of_interest(ctx, VendorId(vendor), form.one("reason"))
 
     try:
         await visit.write(verb)
     except (Invalid, Conflict, NotPermitted) as error:
-        return await _ties(visit, form, error)
+        return await _conflicts_of_interest(visit, form, error)
     return to(visit.path)
 
 
-async def show_tie(visit: Visit) -> Response:
-    """Show a tie."""
-    return await _tie(visit)
+async def show_conflict_of_interest(visit: Visit) -> Response:
+    """Show a conflict of interest."""
+    return await _conflict_of_interest(visit)
 
 
-async def _tie(visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None) -> Response:
-    facts = await visit.read(partial(_read_tie, visit=visit))
-    return visit.render("console/review/tie.html", **facts, **fields.answered(given, trouble))
+async def _conflict_of_interest(
+    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
+) -> Response:
+    facts = await visit.read(partial(_read_conflict_of_interest, visit=visit))
+    return visit.render(
+        "console/review/conflict of interest.html", **facts, **fields.answered(given, trouble)
+    )
 
 
-def _read_tie(ctx: Context, visit: Visit) -> dict[str, Any]:
-    tie = review.view_tie(ctx, visit.param())
-    names = service.names(ctx, [tie.person, tie.vendor, tie.ended_by])
+def _read_conflict_of_interest(ctx: Context, visit: Visit) -> dict[str, Any]:
+    conflict_of_interest = review.view_conflict_of_interest(ctx, visit.param())
+    names = service.names(
+        ctx, [conflict_of_interest.person, conflict_of_interest.vendor, conflict_of_interest.ended_by]
+    )
     return {
-        "tie": tie,
-        "reviewer": names.person(tie.person),
-        "vendor": names.vendor(tie.vendor),
-        "state": _state(tie),
-        "ended_by": names.actor(tie.ended_by) if tie.ended_by else "",
-        "ends": tie.ended_at is None and _changes(visit) and ctx.actor.id != tie.person,
+        "conflict_of_interest": conflict_of_interest,
+        "reviewer": names.person(conflict_of_interest.person),
+        "vendor": names.vendor(conflict_of_interest.vendor),
+        "state": _state(conflict_of_interest),
+        "ended_by": names.actor(conflict_of_interest.ended_by) if conflict_of_interest.ended_by else "",
+        "ends": conflict_of_interest.ended_at is None
+        and _changes(visit)
+        and ctx.actor.id != conflict_of_interest.person,
     }
 
 
 async def end(visit: Visit, form: Form) -> Response:
-    """End a tie, with a reason, as somebody else of the staff."""
+    """End a conflict of interest, with a reason, as somebody else of the staff."""
     try:
-        await visit.write(partial(review.end_tie, tie_id=visit.param(), reason=form.one("reason")))
+        await visit.write(
+            partial(
+                review.end_conflict_of_interest,
+                conflict_of_interest_id=visit.param(),
+                reason=form.one("reason"),
+            )
+        )
     except (Invalid, Conflict, NotPermitted) as error:
-        return await _tie(visit, form, error)
+        return await _conflict_of_interest(visit, form, error)
     return to(visit.path)

@@ -59,7 +59,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum app edits",
         ),
         "review.reviewers": (
-            "Who signs for which discipline, and who is tied to which vendor. Two of you give a right; who is tied declares it, and somebody else ends it.",
+            "Who signs for which discipline, and who has a conflict of interest with which vendor. Two of you give a right; who has one declares it, and somebody else ends it.",
             "hilum review rights",
         ),
         "review.lane": (

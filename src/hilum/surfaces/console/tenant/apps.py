@@ -36,7 +36,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import Tenant
 from hilum.operations.dry_runs.models import NarrowingTrial, Tried
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import PEER
+from hilum.policy.matrix.models import SYSTEM_CLIENT
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from hilum.review.listings import service as listings
@@ -211,7 +211,7 @@ def state_of(
     app: App, installed: Installation | None, stops: Sequence[Switch], *, certified: bool, now: datetime
 ) -> tuple[State, str]:
     """Return the state of an app at a hospital, and why."""
-    if app.category == PEER:
+    if app.category == SYSTEM_CLIENT:
         return (
             (State.STOPPED, stops[0].reason[:REASON_SHOWN]) if stops else (State.APPROVED, "your own system")
         )

@@ -1831,6 +1831,29 @@ def upgrade() -> None:
         postgresql_where=sa.text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL"),
     )
     op.create_table(
+        "review_conflict_of_interest",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("person", sa.String(length=64), nullable=False),
+        sa.Column("vendor", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("declared_at", Instant(), nullable=False),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.Column("ended_by", sa.String(length=120), nullable=False),
+        sa.Column("ended_because", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_conflict_of_interest")),
+    )
+    op.create_index(
+        "ix_review_conflict_of_interest_vendor", "review_conflict_of_interest", ["vendor", "id"], unique=False
+    )
+    op.create_index(
+        "uq_review_conflict_of_interest_in_force",
+        "review_conflict_of_interest",
+        ["person", "vendor"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
         "review_discipline",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("submission", sa.String(length=64), nullable=False),
@@ -2035,27 +2058,6 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("closed_at IS NULL"),
         postgresql_where=sa.text("closed_at IS NULL"),
-    )
-    op.create_table(
-        "review_tie",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("person", sa.String(length=64), nullable=False),
-        sa.Column("vendor", sa.String(length=64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("declared_at", Instant(), nullable=False),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.Column("ended_by", sa.String(length=120), nullable=False),
-        sa.Column("ended_because", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_tie")),
-    )
-    op.create_index("ix_review_tie_vendor", "review_tie", ["vendor", "id"], unique=False)
-    op.create_index(
-        "uq_review_tie_in_force",
-        "review_tie",
-        ["person", "vendor"],
-        unique=True,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
         "schema_gate",

@@ -15,14 +15,14 @@ from tests.flows.token_flow import MERCY, Platform, refused
 __all__ = ["ehr"]
 
 
-def stop(platform: Platform, peer: str) -> str:
+def stop(platform: Platform, system_client: str) -> str:
     """Do what docs/how-to/tenant-administrator.md says to do at once."""
-    return platform.engage(TargetKind.APP_TENANT, f"{platform.clients[peer].app}/{MERCY}")
+    return platform.engage(TargetKind.APP_TENANT, f"{platform.clients[system_client].app}/{MERCY}")
 
 
-def renew(platform: Platform, peer: str) -> None:
-    client = platform.clients[peer].id
-    _, platform.secrets[peer] = platform.run(
+def renew(platform: Platform, system_client: str) -> None:
+    client = platform.clients[system_client].id
+    _, platform.secrets[system_client] = platform.run(
         lambda ctx: clients.rotate_secret(ctx, client, overlap=timedelta(0))
     )
 
@@ -79,7 +79,7 @@ def test_a_launch_that_its_holder_opened_before_the_stop_opens_nothing(
     assert (last.reason, last.facts["by_ehr"]) == ("switch_engaged", platform.clients["ehr"].id)
 
 
-def test_a_stop_on_another_peer_leaves_the_ehrs_launches_alone(ehr: Ehr) -> None:
+def test_a_stop_on_another_system_client_leaves_the_ehrs_launches_alone(ehr: Ehr) -> None:
     opened = ehr.open()
     stop(ehr.platform, "resource")
     open_url = opened["open_url"].rsplit("/", 1)[-1]

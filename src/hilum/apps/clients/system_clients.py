@@ -1,7 +1,7 @@
-"""The peers of a tenant (EHRs and resource servers), and new secrets of clients.
+"""The system clients of a tenant (EHRs and resource servers), and new secrets of clients.
 
-A peer speaks for its whole tenant: an EHR vouches for any user there. So two people must approve a peer, and each new secret of one. Each
-of them sees half of the secret, so that neither can use it alone; whoever installs the peer needs both halves.
+A system client speaks for its whole tenant: an EHR vouches for any user there. So two people must approve a system client, and each new secret of one. Each
+of them sees half of the secret, so that neither can use it alone; whoever installs the system client needs both halves.
 """
 
 from dataclasses import replace
@@ -10,16 +10,16 @@ from typing import Any
 
 from hilum.apps.clients import creation, policy, store
 from hilum.apps.clients.models import (
-    PLATFORM_PEERS,
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     SECRET_PREFIX,
+    SYSTEM_CLIENTS,
     Client,
     ClientMetadata,
     ClientSecret,
     ClientType,
     Deployment,
-    NewPeer,
+    NewSystemClient,
 )
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import App, environment_of
@@ -30,7 +30,7 @@ from hilum.foundation.kernel.errors import Invalid, NotFound
 from hilum.foundation.kernel.ids import ClientId, TenantId
 from hilum.foundation.kernel.limits import out_of_range
 from hilum.identity.people import service as identity
-from hilum.policy.matrix.models import PEER
+from hilum.policy.matrix.models import SYSTEM_CLIENT
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 from hilum.records.keys.live import vault
@@ -40,59 +40,61 @@ from hilum.records.keys.live import vault
 PURPOSE = "registry-secret-start"
 
 
-def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
-    """Add an EHR or a resource server of one tenant, and return it with its secret. Only for the platform itself; see ``ask_peer``.
+def add_system_client(ctx: Context, order: NewSystemClient) -> tuple[Client, str]:
+    """Add an EHR or a resource server of one tenant, and return it with its secret. Only for the platform itself; see ``ask_system_client``.
 
     Raises NotPermitted, NotFound, Invalid, Conflict.
     """
-    meta = _validated_peer(ctx, order)
+    meta = _validated_system_client(ctx, order)
     # The verb itself refuses people whom nobody agreed with, so that a new route cannot forget it (ADR 29).
     if not ctx.actor.acts_alone:
-        raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
-    return _add_peer(ctx, order, meta, "")
+        raise audit.refusal(ctx, Event("registry.system_client.add", tenant=order.tenant))
+    return _add_system_client(ctx, order, meta, "")
 
 
-def ask_peer(ctx: Context, order: NewPeer) -> Asked:
+def ask_system_client(ctx: Context, order: NewSystemClient) -> Asked:
     """Ask for approval of a new EHR or resource server of a tenant. Raises NotPermitted, NotFound, Invalid, Unavailable (too many wait)."""
-    _validated_peer(ctx, order)
+    _validated_system_client(ctx, order)
     shown = {"client_type": order.type.value, "client_name": order.name}
-    return _ask(ctx, Act(ApprovalKind.PEER, order.tenant, "", shown))
+    return _ask(ctx, Act(ApprovalKind.SYSTEM_CLIENT, order.tenant, "", shown))
 
 
-def _carry_out_peer(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+def _carry_out_system_client(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     # The asker's rights are judged again now: who has lost them since asking gets nothing carried out.
     act, as_asker = approval.act, ctx.as_actor(asker)
-    order = NewPeer(
+    order = NewSystemClient(
         TenantId(act.tenant or ""), ClientType(act.order["client_type"]), act.order["client_name"]
     )
     secret, end = _joined(ctx, approval)
-    client, _ = _add_peer(as_asker, order, _validated_peer(as_asker, order), secret)
+    client, _ = _add_system_client(as_asker, order, _validated_system_client(as_asker, order), secret)
     return CarriedOut(client.id, secret_end=end)
 
 
-def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
+def _validated_system_client(ctx: Context, order: NewSystemClient) -> ClientMetadata:
     tenant = identity.get_tenant(ctx, order.tenant)
-    if not policy.may_manage_peers(ctx.actor, order.tenant):
-        raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
-    if order.type not in PLATFORM_PEERS:
-        fields = {"client_type": "not_a_peer"}
+    if not policy.may_manage_system_clients(ctx.actor, order.tenant):
+        raise audit.refusal(ctx, Event("registry.system_client.add", tenant=order.tenant))
+    if order.type not in SYSTEM_CLIENTS:
+        fields = {"client_type": "not_a_system_client"}
         raise Invalid("client_invalid", "client_type must be ehr or resource-server.", fields=fields)
     meta = ClientMetadata(
         name=order.name,
         type=order.type,
         deployment=Deployment.SERVER,
-        # Follows the tenant and is not chosen: a peer works at this tenant only.
+        # Follows the tenant and is not chosen: a system client works at this tenant only.
         environment=environment_of(tenant),
         scopes=(policy.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
     )
     if faults := policy.validate_client_metadata(policy.normalized(meta), now=ctx.now):
-        raise Invalid("client_invalid", "The peer is invalid; see fields.", fields=faults)
+        raise Invalid("client_invalid", "The system client is invalid; see fields.", fields=faults)
     return meta
 
 
-def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -> tuple[Client, str]:
+def _add_system_client(
+    ctx: Context, order: NewSystemClient, meta: ClientMetadata, secret: str
+) -> tuple[Client, str]:
     app, version = registry.add_single_tenant_app(
-        ctx, order.tenant, order.name, f"{order.type.value} of the tenant", category=PEER
+        ctx, order.tenant, order.name, f"{order.type.value} of the tenant", category=SYSTEM_CLIENT
     )
     # Announced before the client is added; the unit of work counts
     # changes last, so the order here has no effect on readers.
@@ -105,11 +107,11 @@ def rotate_secret(
 ) -> tuple[Client, str]:
     """Create a new secret of a client. The previous one works until the overlap ends; older ones end now (C9).
 
-    A person must use ``ask_secret`` for a peer.
+    A person must use ``ask_secret`` for a system client.
     Raises NotFound, NotPermitted, Invalid.
     """
     client, app = _validated_rotation(ctx, client_id, overlap)
-    if client.type in PLATFORM_PEERS and not ctx.actor.acts_alone:
+    if client.type in SYSTEM_CLIENTS and not ctx.actor.acts_alone:
         raise audit.refusal(ctx, Event("registry.secret.rotate", app=app.id, client=client.id))
     secret = SECRET_PREFIX + ctx.ids.secret()
     return _rotate(ctx, client, overlap, secret), secret
@@ -118,9 +120,9 @@ def rotate_secret(
 def ask_secret(
     ctx: Context, client_id: ClientId, *, overlap: timedelta = SECRET_OVERLAP
 ) -> tuple[Client, str] | Asked:
-    """Create a new secret of a client, or ask for approval of one for a peer. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait)."""
+    """Create a new secret of a client, or ask for approval of one for a system client. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait)."""
     client, app = _validated_rotation(ctx, client_id, overlap)
-    if client.type not in PLATFORM_PEERS:
+    if client.type not in SYSTEM_CLIENTS:
         return rotate_secret(ctx, client_id, overlap=overlap)
     # The second person approves what is in the record, so all that matters is in it: which client, and how
     # long the old secret lives.
@@ -198,5 +200,5 @@ def _joined(ctx: Context, approval: Approval) -> tuple[str, str]:
     return start + end, end
 
 
-CARRY_OUT = {ApprovalKind.PEER: _carry_out_peer, ApprovalKind.SECRET: _carry_out_secret}
+CARRY_OUT = {ApprovalKind.SYSTEM_CLIENT: _carry_out_system_client, ApprovalKind.SECRET: _carry_out_secret}
 """The function that carries out each kind of act of this room once a second person approved it."""
