@@ -119,11 +119,11 @@ def furnish(stage: Stage) -> str:
 def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> None:
     """Declare a conflict of interest, which ends again, and ask for regulated access."""
     with caller(stage, staff(stage, "reviewer")) as reviewer:
-        conflict_of_interest = {
+        conflict = {
             "vendor": app["vendor"],
             "reason": "I worked there until March, and a cousin still does.",
         }
-        declared = sent(reviewer.post("/conflicts-of-interest", json=conflict_of_interest))["id"]
+        declared = sent(reviewer.post("/conflicts-of-interest", json=conflict))["id"]
         version = sent(reviewer.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
     sent(security.post(f"/conflicts-of-interest/{declared}/end", json={"reason": "The cousin left."}))
     with caller(stage, staff(stage, "platform_admin")) as admin:

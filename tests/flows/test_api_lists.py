@@ -339,12 +339,10 @@ class Full:
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
         signer = do(identity.add_person, order=NewPerson(None, f"signer{n}", "Signer", "reviewer"))
         do(review.change_rights, person_id=signer.id, disciplines=(Discipline.LEGAL,))
-        conflict_of_interest = ConflictOfInterest(
+        conflict = ConflictOfInterest(
             f"coi_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now()
         )
-        self.site.uow.write_now(
-            lambda ctx: discipline_store.add_conflict_of_interest(ctx.tx, conflict_of_interest), trace=TRACE
-        )
+        self.site.uow.write_now(lambda ctx: discipline_store.add_conflict(ctx.tx, conflict), trace=TRACE)
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
         do(identity.add_person, order=member)

@@ -34,7 +34,7 @@ from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
 from tests.unit.policy.matrix.exception_facts import EXCEPTION, RAISE, WAIVER
 
-REVIEWERS, CONFLICTS_OF_INTEREST, LANE = (
+REVIEWERS, CONFLICTS, LANE = (
     "/review/reviewers",
     "/review/conflicts-of-interest",
     "/review/regulated-access",
@@ -96,7 +96,7 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     assert disciplines_of(ground) == (Discipline.LEGAL,)
     assert acts(otto.get(REVIEWERS).text) == set()
     assert "technical" not in read(otto, REVIEWERS + "?who=rita")
-    token = dict(form_with(ground.site.signed_in("rita").get(CONFLICTS_OF_INTEREST).text, "vendor").fields)
+    token = dict(form_with(ground.site.signed_in("rita").get(CONFLICTS).text, "vendor").fields)
     assert otto.post(REVIEWERS, data=token | {"username": "rita"}).status_code == 403
     # What somebody wrote into the database gives no right, and is seen.
     change = rights.update().values(disciplines=["technical", "legal", "clinical"])
@@ -111,38 +111,31 @@ def test_a_conflict_of_interest_is_declared_by_its_reviewer_and_ended_by_somebod
     id_ = submitted(ground)
     signs(ground.site, "rita", "technical")
     rita, sam, otto = (ground.site.signed_in(name) for name in ("rita", "sam", "otto"))
-    assert "No conflict of interest is declared" in read(otto, CONFLICTS_OF_INTEREST)
-    assert acts(otto.get(CONFLICTS_OF_INTEREST).text) == set()
+    assert "No conflict of interest is declared" in read(otto, CONFLICTS)
+    assert acts(otto.get(CONFLICTS).text) == set()
     assert (
-        send(
-            rita, CONFLICTS_OF_INTEREST, "vendor", vendor="Nobody Inc", reason="A cousin works there."
-        ).status_code
+        send(rita, CONFLICTS, "vendor", vendor="Nobody Inc", reason="A cousin works there.").status_code
         == 422
     )
-    silent = send(rita, CONFLICTS_OF_INTEREST, "vendor", vendor="Acme Health", reason=" ")
+    silent = send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason=" ")
     assert (silent.status_code, "Acme Health" in silent.text) == (422, True)
 
-    assert (
-        send(rita, CONFLICTS_OF_INTEREST, "vendor", vendor="Acme Health", reason="A cousin " * 40).status_code
-        == 303
-    )
+    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="A cousin " * 40).status_code == 303
 
-    assert "bars" in read(otto, CONFLICTS_OF_INTEREST)
+    assert "bars" in read(otto, CONFLICTS)
     (declared,) = made(ground.site.api("otto").get("/conflicts-of-interest"), 200)["items"]
-    conflict_of_interest = f"{CONFLICTS_OF_INTEREST}/{declared['id']}"
+    conflict = f"{CONFLICTS}/{declared['id']}"
     assert "a conflict of interest with this vendor" in read(rita, f"{page_of(id_)}/technical")
-    assert (
-        send(rita, CONFLICTS_OF_INTEREST, "vendor", vendor="Acme Health", reason="Again.").status_code == 409
-    )
-    assert acts(rita.get(conflict_of_interest).text) == acts(otto.get(conflict_of_interest).text) == set()
-    token = dict(form_with(rita.get(CONFLICTS_OF_INTEREST).text, "vendor").fields)
-    assert rita.post(conflict_of_interest, data=token | {"reason": "It is over."}).status_code == 403
-    assert send(sam, conflict_of_interest, "reason", reason="").status_code == 422
-    assert send(sam, conflict_of_interest, "reason", reason="The cousin left.").status_code == 303
-    shown = read(otto, conflict_of_interest)
+    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="Again.").status_code == 409
+    assert acts(rita.get(conflict).text) == acts(otto.get(conflict).text) == set()
+    token = dict(form_with(rita.get(CONFLICTS).text, "vendor").fields)
+    assert rita.post(conflict, data=token | {"reason": "It is over."}).status_code == 403
+    assert send(sam, conflict, "reason", reason="").status_code == 422
+    assert send(sam, conflict, "reason", reason="The cousin left.").status_code == 303
+    shown = read(otto, conflict)
     assert ("ended" in shown, "The cousin left." in shown, "Sam" in shown) == (True, True, True)
     assert "a conflict of interest with this vendor" not in read(rita, f"{page_of(id_)}/technical")
-    read(otto, f"{CONFLICTS_OF_INTEREST}/coi_nowhere", 404)
+    read(otto, f"{CONFLICTS}/coi_nowhere", 404)
 
 
 def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_is_asked(
@@ -168,7 +161,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
     shown = read(rita, one)
     assert ("enabled" in shown, "The register has them." in shown) == (True, True)
     assert acts(rita.get(one).text) == set()
-    again = dict(form_with(rita.get(CONFLICTS_OF_INTEREST).text, "vendor").fields)
+    again = dict(form_with(rita.get(CONFLICTS).text, "vendor").fields)
     assert rita.post(one, data=again | {"act": "authentic", "reason": "x"}).status_code == 403, (
         "another page's"
     )
@@ -179,12 +172,7 @@ def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
     one = f"{LANE}/{made(ask_for_regulated_access(ground))['id']}"
     rita = ground.site.signed_in("rita")
     fields = dict(form_with(rita.get(one).text, "reason").fields)
-    assert (
-        send(
-            rita, CONFLICTS_OF_INTEREST, "vendor", vendor="Acme Health", reason="I worked there."
-        ).status_code
-        == 303
-    )
+    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
 
     assert "a colleague must verify the requester" in read(rita, one)
     assert acts(rita.get(one).text) == set()
@@ -241,19 +229,19 @@ def test_the_staff_read_a_certification_run_call_by_call_and_change_nothing(grou
 def test_long_lists_of_reviewers_conflicts_of_interest_and_requests_go_on_by_page(ground: Ground) -> None:
     now, people = ground.site.clock.now(), [f"per_{n:04}" for n in range(60)]
     right = {"disciplines": ["legal"], "changed_at": now, "changed_by": "system:"}
-    conflict_of_interest = {"vendor": ground.vendor, "reason": "x" * 2_000, "declared_at": now}
-    conflict_of_interest |= {"ended_at": now, "ended_by": "system:", "ended_because": "y"}
+    conflict = {"vendor": ground.vendor, "reason": "x" * 2_000, "declared_at": now}
+    conflict |= {"ended_at": now, "ended_by": "system:", "ended_because": "y"}
 
     def fill(ctx: Any) -> None:
         ctx.tx.execute(discipline_store.rights.insert(), [right | {"person": each} for each in people])
         ctx.tx.execute(
-            discipline_store.conflicts_of_interest.insert(),
-            [conflict_of_interest | {"id": f"coi_{each}", "person": each} for each in people],
+            discipline_store.conflicts.insert(),
+            [conflict | {"id": f"coi_{each}", "person": each} for each in people],
         )
 
     ground.site.system(fill)
     otto = ground.site.signed_in("otto")
-    for page in (REVIEWERS, CONFLICTS_OF_INTEREST):
+    for page in (REVIEWERS, CONFLICTS):
         first = read(otto, page)
         assert (first.count("<tr data-row"), "x" * 500 in first) == (50, False)
         rest = otto.get(form_next(first))

@@ -105,7 +105,7 @@ def test_a_conflict_of_interest_to_the_vendor_bars_however_it_is_known(ground: G
     """C101: declared, found from the mail address, and lifted by neither the reviewer nor a colleague who reviews."""
     sent = submitted(ground)
     lena = ground.site.api("lena")
-    conflict_of_interest = made(
+    conflict = made(
         lena.post("/conflicts-of-interest", json={"vendor": ground.vendor, "reason": "I worked there."})
     )
     problem(
@@ -121,13 +121,11 @@ def test_a_conflict_of_interest_to_the_vendor_bars_however_it_is_known(ground: G
         (ground.site.people["lena"].id, ground.vendor)
     ]
     for who in ("lena", "rita", "otto", "acme.owner"):
-        end = ground.site.api(who).post(
-            f"/conflicts-of-interest/{conflict_of_interest['id']}/end", json={"reason": "x"}
-        )
+        end = ground.site.api(who).post(f"/conflicts-of-interest/{conflict['id']}/end", json={"reason": "x"})
         assert end.status_code == 403, who
     made(
         ground.site.api("root").post(
-            f"/conflicts-of-interest/{conflict_of_interest['id']}/end", json={"reason": "Two years ago."}
+            f"/conflicts-of-interest/{conflict['id']}/end", json={"reason": "Two years ago."}
         ),
         200,
     )

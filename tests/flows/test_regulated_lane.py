@@ -179,8 +179,8 @@ def test_who_asks_and_who_says_who_they_are(ground: Ground) -> None:
         assert verify(ground, asked, who).status_code == 403, who
     assert ground.site.api("rival.owner").get(f"/regulated-access/{asked}").status_code == 404
     add_reviewer(ground.site, "tess", "technical")
-    conflict_of_interest = {"vendor": ground.vendor, "reason": "I worked there."}
-    made(ground.site.api("tess").post("/conflicts-of-interest", json=conflict_of_interest))
+    conflict = {"vendor": ground.vendor, "reason": "I worked there."}
+    made(ground.site.api("tess").post("/conflicts-of-interest", json=conflict))
     problem(verify(ground, asked, "tess"), 403, "conflict_of_interest")
     assert codes(problem(verify(ground, asked, reason=" "), 422, "reason_invalid")) == {
         "reason": "reason_missing"

@@ -3,6 +3,7 @@
 Source: docs/reference/contract.md, GET /sandbox/card.json.
 """
 
+from functools import partial
 from typing import Any
 
 from hilum.foundation.web.urls import Urls
@@ -25,6 +26,7 @@ def card(
     def shown(secret: str) -> str:
         return "" if withhold else secret
 
+    system_client = partial(_system_client, credentials_file=credentials_file, withhold=withhold)
     return {
         "base_url": urls.base_url,
         "sandbox_url": urls.sandbox_url,
@@ -69,14 +71,8 @@ def card(
             _client(client, app.tenants, credentials_file, withhold=withhold)
             for app, client in plan.clients()
         ],
-        "ehr_clients": [
-            _system_client(system_client, credentials_file, withhold=withhold)
-            for system_client in plan.ehr_clients
-        ],
-        "resource_servers": [
-            _system_client(system_client, credentials_file, withhold=withhold)
-            for system_client in plan.resource_servers
-        ],
+        "ehr_clients": [system_client(each) for each in plan.ehr_clients],
+        "resource_servers": [system_client(each) for each in plan.resource_servers],
         "groups": [
             {"tenant": tenant, "id": group}
             for tenant, groups in credentials_file.groups.items()

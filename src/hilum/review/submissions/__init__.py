@@ -5,7 +5,7 @@ and who changed them, when and why; runs of automated checks with their inputs; 
 which reviewer signs for which discipline, and reviewers' conflicts of interest with vendors; clocks in business days and published figures; appeals; the regulated lane.
 Must not know: where an app is installed; prices and plans; pages.
 Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, take, release, judge, answer, resolve, view_disciplines,
-change_rights, declare_conflict_of_interest, end_conflict_of_interest, appeal, ask_access, verify_access, view_clocks, view_figures,
+change_rights, declare_conflict, end_conflict, appeal, ask_access, verify_access, view_clocks, view_figures,
 list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
 verdict_faults, disciplines_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
 Invariants:

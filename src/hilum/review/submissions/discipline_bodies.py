@@ -11,7 +11,7 @@ from hilum.foundation.web.api import Id, Line, Paging, Prose, Shown, Sorted, Str
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.models import (
-    CONFLICT_OF_INTEREST_SORTS,
+    CONFLICT_SORTS,
     FINDINGS_BOUND,
     Answer,
     ConflictOfInterest,
@@ -257,7 +257,7 @@ class ConflictOfInterestEnd(Strict):
 
 class ConflictsOfInterestQuery(Sorted):
     vendor: Id | None = None
-    sort: Annotated[str, one_of(CONFLICT_OF_INTEREST_SORTS)] = ""
+    sort: Annotated[str, one_of(CONFLICT_SORTS)] = ""
 
 
 class ConflictOfInterestShown(Shown):
@@ -271,6 +271,6 @@ class ConflictOfInterestShown(Shown):
     ended_because: str
 
 
-def conflict_of_interest_shown(found: ConflictOfInterest) -> ConflictOfInterestShown:
+def conflict_shown(found: ConflictOfInterest) -> ConflictOfInterestShown:
     """Return a conflict of interest."""
     return ConflictOfInterestShown.model_validate(found)

@@ -30,14 +30,14 @@ from hilum.review.submissions.discipline_bodies import (
     RightsShown,
     ScorecardsShown,
     VerdictAsked,
-    conflict_of_interest_shown,
+    conflict_shown,
     discipline_listed,
     discipline_shown,
     disciplines_shown,
     finding_shown,
     scorecards_shown,
 )
-from hilum.review.submissions.models import CONFLICT_OF_INTEREST_SORTS, DisciplineRights
+from hilum.review.submissions.models import CONFLICT_SORTS, DisciplineRights
 
 READERS, STAFF = audience("staff", "member"), audience("staff")
 REVIEWERS = audience("reviewer")
@@ -142,32 +142,26 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
         return RightsShown.model_validate(done) if isinstance(done, DisciplineRights) else waits(done)
 
     @router.get("/conflicts-of-interest", response_model=Page[ConflictOfInterestShown], openapi_extra=STAFF)
-    async def list_conflicts_of_interest(
-        request: Request, query: Annotated[ConflictsOfInterestQuery, Query()]
-    ) -> object:
+    async def list_conflicts(request: Request, query: Annotated[ConflictsOfInterestQuery, Query()]) -> object:
         """List the conflicts of interest with vendors that reviewers declared."""
-        verb = partial(service.list_conflicts_of_interest, page=query.page, vendor=query.vendor or "")
+        verb = partial(service.list_conflicts, page=query.page, vendor=query.vendor or "")
         return page_of(
             await run_read(kit, request, verb),
-            conflict_of_interest_shown,
+            conflict_shown,
             query,
-            key=CONFLICT_OF_INTEREST_SORTS.cursor(query.sort),
+            key=CONFLICT_SORTS.cursor(query.sort),
         )
 
     @router.post("/conflicts-of-interest", status_code=201, openapi_extra=REVIEWERS)
-    async def declare_conflict_of_interest(
-        request: Request, body: ConflictOfInterestAsked
-    ) -> ConflictOfInterestShown:
+    async def declare_conflict(request: Request, body: ConflictOfInterestAsked) -> ConflictOfInterestShown:
         """Declare a conflict of interest with a vendor; from then on you judge none of its submissions."""
-        verb = partial(service.declare_conflict_of_interest, vendor=VendorId(body.vendor), reason=body.reason)
-        return conflict_of_interest_shown(await run_write(kit, request, verb))
+        verb = partial(service.declare_conflict, vendor=VendorId(body.vendor), reason=body.reason)
+        return conflict_shown(await run_write(kit, request, verb))
 
-    @router.post("/conflicts-of-interest/{conflict_of_interest}/end", openapi_extra=ADMINISTRATORS)
-    async def end_conflict_of_interest(
-        request: Request, conflict_of_interest: Id, body: ConflictOfInterestEnd
+    @router.post("/conflicts-of-interest/{conflict}/end", openapi_extra=ADMINISTRATORS)
+    async def end_conflict(
+        request: Request, conflict: Id, body: ConflictOfInterestEnd
     ) -> ConflictOfInterestShown:
         """End a reviewer's conflict of interest, with a reason."""
-        verb = partial(
-            service.end_conflict_of_interest, conflict_of_interest_id=conflict_of_interest, reason=body.reason
-        )
-        return conflict_of_interest_shown(await run_write(kit, request, verb))
+        verb = partial(service.end_conflict, conflict_id=conflict, reason=body.reason)
+        return conflict_shown(await run_write(kit, request, verb))

@@ -31,7 +31,7 @@ from hilum.foundation.kernel.ids import AppId, PersonId, VendorId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
-    CONFLICT_OF_INTEREST_SORTS,
+    CONFLICT_SORTS,
     FINDINGS_OF_ONE,
     Answer,
     ConflictOfInterest,
@@ -118,7 +118,7 @@ rights = Table(
 )
 
 _IN_FORCE = text("ended_at IS NULL")
-conflicts_of_interest = Table(
+conflicts = Table(
     "review_conflict_of_interest",
     metadata,
     Column("id", String(64), primary_key=True),
@@ -382,7 +382,7 @@ def list_rights(tx: Connection, page: PageQuery) -> list[DisciplineRights]:
     return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
 
 
-def _conflict_of_interest(row: Row[Any]) -> ConflictOfInterest:
+def _conflict(row: Row[Any]) -> ConflictOfInterest:
     return ConflictOfInterest(
         row.id,
         PersonId(row.person),
@@ -395,60 +395,41 @@ def _conflict_of_interest(row: Row[Any]) -> ConflictOfInterest:
     )
 
 
-def _conflict_of_interest_values(each: ConflictOfInterest) -> dict[str, Any]:
+def _conflict_values(each: ConflictOfInterest) -> dict[str, Any]:
     names = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_by", "ended_because")
     return {name: getattr(each, name) for name in names}
 
 
-def add_conflict_of_interest(tx: Connection, added: ConflictOfInterest) -> bool:
+def add_conflict(tx: Connection, added: ConflictOfInterest) -> bool:
     """Add a conflict of interest; return False if it is declared already."""
-    return (
-        tx.execute(
-            insert_or_ignore(tx, conflicts_of_interest).values(_conflict_of_interest_values(added))
-        ).rowcount
-        == 1
-    )
+    return tx.execute(insert_or_ignore(tx, conflicts).values(_conflict_values(added))).rowcount == 1
 
 
-def save_conflict_of_interest_ended(tx: Connection, after: ConflictOfInterest) -> bool:
+def save_conflict_ended(tx: Connection, after: ConflictOfInterest) -> bool:
     """Save the end of a conflict of interest; return False if it had ended."""
-    same = (conflicts_of_interest.c.id == after.id, conflicts_of_interest.c.ended_at.is_(None))
-    return (
-        tx.execute(
-            conflicts_of_interest.update().where(*same).values(_conflict_of_interest_values(after))
-        ).rowcount
-        == 1
-    )
+    same = (conflicts.c.id == after.id, conflicts.c.ended_at.is_(None))
+    return tx.execute(conflicts.update().where(*same).values(_conflict_values(after))).rowcount == 1
 
 
-def find_conflict_of_interest(tx: Connection, conflict_of_interest: str) -> ConflictOfInterest | None:
-    row = row_of(tx, conflicts_of_interest, conflict_of_interest)
-    return None if row is None else _conflict_of_interest(row)
+def find_conflict(tx: Connection, conflict: str) -> ConflictOfInterest | None:
+    row = row_of(tx, conflicts, conflict)
+    return None if row is None else _conflict(row)
 
 
 def is_tied(tx: Connection, person: PersonId, vendor: VendorId) -> bool:
     """Check whether a reviewer declared a conflict of interest with a vendor that has not ended."""
-    query = select(conflicts_of_interest.c.id).where(
-        conflicts_of_interest.c.person == person,
-        conflicts_of_interest.c.vendor == vendor,
-        conflicts_of_interest.c.ended_at.is_(None),
+    query = select(conflicts.c.id).where(
+        conflicts.c.person == person,
+        conflicts.c.vendor == vendor,
+        conflicts.c.ended_at.is_(None),
     )
     return tx.execute(query.limit(1)).first() is not None
 
 
-def list_conflicts_of_interest(
-    tx: Connection, page: PageQuery, *, vendor: str = ""
-) -> list[ConflictOfInterest]:
+def list_conflicts(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[ConflictOfInterest]:
     """List conflicts of interest by id or in the page's order, also those that have ended."""
-    query = (
-        select(conflicts_of_interest)
-        if not vendor
-        else select(conflicts_of_interest).where(conflicts_of_interest.c.vendor == vendor)
-    )
-    return [
-        _conflict_of_interest(row)
-        for row in tx.execute(paged(query, conflicts_of_interest, CONFLICT_OF_INTEREST_SORTS, page))
-    ]
+    query = select(conflicts) if not vendor else select(conflicts).where(conflicts.c.vendor == vendor)
+    return [_conflict(row) for row in tx.execute(paged(query, conflicts, CONFLICT_SORTS, page))]
 
 
 def purge(tx: Connection, submissions: Sequence[str]) -> None:

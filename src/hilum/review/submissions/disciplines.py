@@ -345,7 +345,7 @@ def signer_of(ctx: Context, found: Submission) -> policy.Signer:
         str(ctx.actor),
         decides,
         mine,
-        reviewers.conflicts_of_interest_to(ctx, found.vendor) if decides else (),
+        reviewers.conflicts_to(ctx, found.vendor) if decides else (),
         str(ctx.actor) in writers,
     )
 

@@ -110,7 +110,7 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
     event = Event("review.lane.verify", app=found.app, facts=facts)
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
-    if reviewers.conflicts_of_interest_to(ctx, found.vendor):
+    if reviewers.conflicts_to(ctx, found.vendor):
         detail = "You have a conflict of interest with this vendor, so a colleague must verify the requester."
         raise audit.refusal(ctx, replace(event, reason="conflict_of_interest"), detail)
     if fault := reason_fault(reason):

@@ -310,7 +310,7 @@ def digest_of(content: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A reviewer before a discipline of one submission. ``conflicts_of_interest``: how a conflict of interest with its vendor is known; ``wrote``: they wrote or submitted it.
+    """A reviewer before a discipline of one submission. ``conflicts``: how a conflict of interest with its vendor is known; ``wrote``: they wrote or submitted it.
 
     ``acted``: they let this discipline fail before an appeal, or rejected the submission.
     """
@@ -318,7 +318,7 @@ class Signer:
     reviewer: str
     decides: bool
     disciplines: Collection[Discipline]
-    conflicts_of_interest: Collection[ConflictOfInterestKind] = ()
+    conflicts: Collection[ConflictOfInterestKind] = ()
     wrote: bool = False
     acted: bool = False
 
@@ -329,7 +329,7 @@ def judging_bar(signer: Signer) -> str:
         return "not_permitted"
     if signer.wrote:
         return "own_submission"
-    return "conflict_of_interest" if signer.conflicts_of_interest else ""
+    return "conflict_of_interest" if signer.conflicts else ""
 
 
 def signing_bar(

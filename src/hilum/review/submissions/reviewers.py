@@ -119,7 +119,7 @@ def _require_staff(ctx: Context) -> None:
 # --- conflicts of interest ----------------------------------------------------------------------------------------------------------------------
 
 
-def declare_conflict_of_interest(ctx: Context, vendor: VendorId, reason: str) -> ConflictOfInterest:
+def declare_conflict(ctx: Context, vendor: VendorId, reason: str) -> ConflictOfInterest:
     """Declare a conflict of interest with a vendor, which bars one from its submissions at once (C101). Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event(DECLARE, person=ctx.actor.id, facts={"vendor": vendor})
     if not policy.may_decide(ctx.actor):
@@ -128,7 +128,7 @@ def declare_conflict_of_interest(ctx: Context, vendor: VendorId, reason: str) ->
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     declared = ConflictOfInterest(ctx.ids.new("coi"), PersonId(ctx.actor.id), vendor, reason.strip(), ctx.now)
-    if not discipline_store.add_conflict_of_interest(ctx.tx, declared):
+    if not discipline_store.add_conflict(ctx.tx, declared):
         raise Conflict(
             "conflict_of_interest_declared",
             "You have declared a conflict of interest with this vendor already.",
@@ -138,9 +138,9 @@ def declare_conflict_of_interest(ctx: Context, vendor: VendorId, reason: str) ->
     return declared
 
 
-def end_conflict_of_interest(ctx: Context, conflict_of_interest_id: str, reason: str) -> ConflictOfInterest:
+def end_conflict(ctx: Context, conflict_id: str, reason: str) -> ConflictOfInterest:
     """End a conflict of interest, as somebody else of the staff who may decide what takes two people. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    found = view_conflict_of_interest(ctx, conflict_of_interest_id)
+    found = view_conflict(ctx, conflict_id)
     facts = {"conflict_of_interest": found.id, "vendor": found.vendor}
     event = Event(END, person=found.person, facts=facts)
     # Who is barred must not lift that, and neither may a colleague who reviews beside them.
@@ -158,30 +158,24 @@ def end_conflict_of_interest(ctx: Context, conflict_of_interest_id: str, reason:
         str(ctx.actor),
         reason.strip(),
     )
-    if not discipline_store.save_conflict_of_interest_ended(ctx.tx, ended):
+    if not discipline_store.save_conflict_ended(ctx.tx, ended):
         raise Conflict("conflict_of_interest_over", "This conflict of interest has ended already.")
     audit.record(ctx, Event(event.action, person=found.person, facts=facts | {"reason": reason.strip()}))
     return ended
 
 
-def view_conflict_of_interest(ctx: Context, conflict_of_interest_id: str) -> ConflictOfInterest:
+def view_conflict(ctx: Context, conflict_id: str) -> ConflictOfInterest:
     """Get a conflict of interest, for the platform's staff. Raises NotFound."""
-    found = (
-        discipline_store.find_conflict_of_interest(ctx.tx, conflict_of_interest_id)
-        if ctx.actor.is_platform
-        else None
-    )
+    found = discipline_store.find_conflict(ctx.tx, conflict_id) if ctx.actor.is_platform else None
     if found is None:
         raise NotFound("conflict_of_interest_not_found", "There is no such conflict of interest.")
     return found
 
 
-def list_conflicts_of_interest(
-    ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = ""
-) -> list[ConflictOfInterest]:
+def list_conflicts(ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = "") -> list[ConflictOfInterest]:
     """List the conflicts of interest that reviewers declared, for the platform's staff. Raises NotPermitted."""
     _require_staff(ctx)
-    return discipline_store.list_conflicts_of_interest(ctx.tx, page, vendor=vendor)
+    return discipline_store.list_conflicts(ctx.tx, page, vendor=vendor)
 
 
 def may_assign(actor: Actor) -> bool:
@@ -210,7 +204,7 @@ def _is_declared(ctx: Context, person: PersonId, vendor: VendorId) -> bool:
     return bool(named(DECLARE) - named(END))
 
 
-def conflicts_of_interest_to(ctx: Context, vendor: VendorId) -> tuple[ConflictOfInterestKind, ...]:
+def conflicts_to(ctx: Context, vendor: VendorId) -> tuple[ConflictOfInterestKind, ...]:
     """Return the acting reviewer's conflicts of interest with a vendor: by what they declared, or by their mail address."""
     if ctx.actor.kind is not ActorKind.STAFF:
         return ()

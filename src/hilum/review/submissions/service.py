@@ -66,13 +66,13 @@ from hilum.review.submissions.models import (
 from hilum.review.submissions.reviewers import (
     CARRY_OUT,
     change_rights,
-    conflicts_of_interest_to,
-    declare_conflict_of_interest,
+    conflicts_to,
+    declare_conflict,
     disciplines_of,
-    end_conflict_of_interest,
-    list_conflicts_of_interest,
+    end_conflict,
+    list_conflicts,
     list_rights,
-    view_conflict_of_interest,
+    view_conflict,
 )
 from hilum.review.submissions.rules import view_rules
 from hilum.review.submissions.scorecards import shipped_scorecards
@@ -91,17 +91,17 @@ __all__ = [
     "bars",
     "change_rights",
     "clocks_by_submission",
-    "conflicts_of_interest_to",
+    "conflicts_to",
     "decide",
-    "declare_conflict_of_interest",
+    "declare_conflict",
     "disciplines_by_submission",
     "disciplines_of",
-    "end_conflict_of_interest",
+    "end_conflict",
     "judge",
     "judge_again",
     "list_access",
     "list_certified_documents",
-    "list_conflicts_of_interest",
+    "list_conflicts",
     "list_disciplines",
     "list_rights",
     "reasons_of",
@@ -117,7 +117,7 @@ __all__ = [
     "verify_access",
     "view_access",
     "view_clocks",
-    "view_conflict_of_interest",
+    "view_conflict",
     "view_disciplines",
     "view_figures",
     "view_obstacles",
@@ -297,7 +297,7 @@ def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:
 
 def barred(ctx: Context, app: App) -> bool:
     """Check whether a reviewer has a conflict of interest with an app's vendor, and so certifies nothing of it by hand either (C101)."""
-    return bool(conflicts_of_interest_to(ctx, app.vendor))
+    return bool(conflicts_to(ctx, app.vendor))
 
 
 def purge(ctx: Context) -> int:

@@ -7,7 +7,7 @@ import click
 
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
-    CONFLICT_OF_INTEREST_SORTS,
+    CONFLICT_SORTS,
     Answer,
     DisciplineState,
     Severity,
@@ -305,7 +305,7 @@ def review_allow(person_id: str, *, disciplines: tuple[str, ...], json_: bool) -
 @click.argument("vendor_id", metavar="VENDOR", type=VENDOR)
 @click.option("--reason", required=True, help="What it is.")
 @json_option
-def review_conflict_of_interest(vendor_id: str, *, reason: str, json_: bool) -> None:
+def review_conflict(vendor_id: str, *, reason: str, json_: bool) -> None:
     r"""Declare a conflict of interest with a vendor; from then on you judge none of its submissions.
 
     \b
@@ -317,9 +317,9 @@ def review_conflict_of_interest(vendor_id: str, *, reason: str, json_: bool) -> 
 
 @click.command("conflicts")
 @click.option("--vendor", "vendor", type=VENDOR, default="", help="Only to this vendor.")
-@sort_option(CONFLICT_OF_INTEREST_SORTS)
+@sort_option(CONFLICT_SORTS)
 @json_option
-def review_conflicts_of_interest(*, vendor: str, sort: str, json_: bool) -> None:
+def review_conflicts(*, vendor: str, sort: str, json_: bool) -> None:
     r"""List the conflicts of interest with vendors that reviewers declared.
 
     \b
@@ -334,7 +334,7 @@ def review_conflicts_of_interest(*, vendor: str, sort: str, json_: bool) -> None
 @click.argument("conflict_of_interest_id", metavar="CONFLICT")
 @click.option("--reason", required=True, help="Why it has ended.")
 @json_option
-def review_end_conflict_of_interest(conflict_of_interest_id: str, *, reason: str, json_: bool) -> None:
+def review_end_conflict(conflict_id: str, *, reason: str, json_: bool) -> None:
     r"""End a reviewer's conflict of interest with a vendor (administrators, not the reviewer).
 
     \b
@@ -342,9 +342,7 @@ def review_end_conflict_of_interest(conflict_of_interest_id: str, *, reason: str
       hilum review end-conflict coi_01h... --reason "two years have gone by"
     """
     show_one(
-        api.call(
-            "POST", f"/conflicts-of-interest/{api.segment(conflict_of_interest_id)}/end", {"reason": reason}
-        ),
+        api.call("POST", f"/conflicts-of-interest/{api.segment(conflict_id)}/end", {"reason": reason}),
         json_=json_,
     )
 
@@ -360,7 +358,7 @@ COMMANDS = (
     review_scorecards,
     review_rights,
     review_allow,
-    review_conflict_of_interest,
-    review_conflicts_of_interest,
-    review_end_conflict_of_interest,
+    review_conflict,
+    review_conflicts,
+    review_end_conflict,
 )

@@ -67,13 +67,13 @@ HERS = discipline(Discipline.LEGAL, DisciplineState.TAKEN, reviewer="staff:lena"
         (replace(RITA, disciplines=(Discipline.LEGAL,)), [], Tier.LOW, "discipline_not_yours"),
         (replace(RITA, disciplines=()), [], Tier.LOW, "discipline_not_yours"),
         (
-            replace(RITA, conflicts_of_interest=(ConflictOfInterestKind.DECLARED,)),
+            replace(RITA, conflicts=(ConflictOfInterestKind.DECLARED,)),
             [],
             Tier.LOW,
             "conflict_of_interest",
         ),
         (
-            replace(RITA, conflicts_of_interest=(ConflictOfInterestKind.MAIL_DOMAIN,)),
+            replace(RITA, conflicts=(ConflictOfInterestKind.MAIL_DOMAIN,)),
             [],
             Tier.LOW,
             "conflict_of_interest",
@@ -119,14 +119,14 @@ def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
     wanted: Discipline,
     others: list[DisciplineReview],
     tier: Tier | None,
-    conflict_of_interest: ConflictOfInterestKind,
+    conflict: ConflictOfInterestKind,
     gone: Discipline,
 ) -> None:
     """C100, C101: nobody signs without the right, with a conflict of interest, or in high tiers for a second discipline."""
     fault = signing_bar(signer, wanted, others, tier)
 
     worse = (
-        replace(signer, conflicts_of_interest={*signer.conflicts_of_interest, conflict_of_interest}),
+        replace(signer, conflicts={*signer.conflicts, conflict}),
         replace(signer, disciplines=set(signer.disciplines) - {gone}),
         replace(signer, decides=False),
         replace(signer, wrote=True),
@@ -135,7 +135,7 @@ def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
     assert not fault or signing_bar(signer, wanted, [*others, discipline(gone, reviewer="staff:rita")], tier)
     if not fault:
         assert wanted in signer.disciplines
-        assert not signer.conflicts_of_interest
+        assert not signer.conflicts
         assert tier in {Tier.LOW, Tier.MODERATE} or not any(
             each.reviewer == signer.reviewer and each.discipline is not wanted for each in others
         )

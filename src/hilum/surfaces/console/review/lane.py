@@ -105,8 +105,8 @@ def _read(ctx: Context, visit: Visit) -> dict[str, Any]:
         "decided_by": names.actor(found.decided_by) if found.decided_by else "",
         "state": _STATES[found.state],
         "lacking": [_LACKS[each] for each in lacking] if _waits(found) else [],
-        "bar": _BAR if verifies and review.conflicts_of_interest_to(ctx, found.vendor) else "",
-        "verifies": verifies and not review.conflicts_of_interest_to(ctx, found.vendor),
+        "bar": _BAR if verifies and review.conflicts_to(ctx, found.vendor) else "",
+        "verifies": verifies and not review.conflicts_to(ctx, found.vendor),
         "app_page": address("operations.app", found.app),
     }
 

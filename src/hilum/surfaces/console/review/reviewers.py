@@ -17,7 +17,7 @@ from hilum.identity.people import service as identity
 from hilum.policy.matrix.models import Discipline
 from hilum.review.recertification import service as revalidation
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import CONFLICT_OF_INTEREST_SORTS, ConflictOfInterest, DisciplineRights
+from hilum.review.submissions.models import CONFLICT_SORTS, ConflictOfInterest, DisciplineRights
 from hilum.review.submissions.policy import may_decide
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
@@ -38,7 +38,7 @@ LIST = List(
         "Nobody signs yet", "A reviewer may sign for a discipline once two of the staff have agreed."
     ),
 )
-CONFLICTS_OF_INTEREST = List(
+CONFLICTS = List(
     columns=(
         Column("Reviewer"),
         Column("Vendor"),
@@ -150,17 +150,17 @@ def _change(ctx: Context, form: Form) -> DisciplineRights | AskedTwo:
 # --- conflicts of interest ------------------------------------------------------------------------------------------------------------------------
 
 
-async def show_conflicts_of_interest(visit: Visit) -> Response:
+async def show_conflicts(visit: Visit) -> Response:
     """Show which reviewers declared conflicts of interest with which vendors."""
-    return await _conflicts_of_interest(visit)
+    return await _conflicts(visit)
 
 
-async def _conflicts_of_interest(
+async def _conflicts(
     visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
 ) -> Response:
     declares = may_decide(visit.visitor.actor)
     return await visit.show_list(
-        CONFLICTS_OF_INTEREST,
+        CONFLICTS,
         _declared,
         "console/review/conflicts_of_interest.html",
         declares=declares,
@@ -170,7 +170,7 @@ async def _conflicts_of_interest(
 
 def _declared(ctx: Context, asked: Asked) -> Listed:
     page = PageQuery(asked.after, ROWS, asked.order)
-    shown = review.list_conflicts_of_interest(ctx, page)
+    shown = review.list_conflicts(ctx, page)
     names = service.names(ctx, [id_ for each in shown for id_ in (each.person, each.vendor)])
     rows = [
         (
@@ -182,16 +182,16 @@ def _declared(ctx: Context, asked: Asked) -> Listed:
         )
         for each in shown
     ]
-    return Listed(rows, next=CONFLICT_OF_INTEREST_SORTS.next(shown, page))
+    return Listed(rows, next=CONFLICT_SORTS.next(shown, page))
 
 
-def _badge(conflict_of_interest: ConflictOfInterest) -> Cell:
-    text, tone = _state(conflict_of_interest)
+def _badge(conflict: ConflictOfInterest) -> Cell:
+    text, tone = _state(conflict)
     return Cell(text, kind="badge", tone=tone)
 
 
-def _state(conflict_of_interest: ConflictOfInterest) -> tuple[str, str]:
-    return ("bars", "warn") if conflict_of_interest.ended_at is None else ("ended", "plain")
+def _state(conflict: ConflictOfInterest) -> tuple[str, str]:
+    return ("bars", "warn") if conflict.ended_at is None else ("ended", "plain")
 
 
 async def declare(visit: Visit, form: Form) -> Response:
@@ -199,43 +199,39 @@ async def declare(visit: Visit, form: Form) -> Response:
 
     def verb(ctx: Context) -> ConflictOfInterest:
         vendor = fields.named(ctx, Kind.VENDOR, form.one("vendor")[:200], "vendor")
-        return review.declare_conflict_of_interest(ctx, VendorId(vendor), form.one("reason"))
+        return review.declare_conflict(ctx, VendorId(vendor), form.one("reason"))
 
     try:
         await visit.write(verb)
     except (Invalid, Conflict, NotPermitted) as error:
-        return await _conflicts_of_interest(visit, form, error)
+        return await _conflicts(visit, form, error)
     return to(visit.path)
 
 
-async def show_conflict_of_interest(visit: Visit) -> Response:
+async def show_conflict(visit: Visit) -> Response:
     """Show a conflict of interest."""
-    return await _conflict_of_interest(visit)
+    return await _conflict(visit)
 
 
-async def _conflict_of_interest(
+async def _conflict(
     visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
 ) -> Response:
-    facts = await visit.read(partial(_read_conflict_of_interest, visit=visit))
+    facts = await visit.read(partial(_read_conflict, visit=visit))
     return visit.render(
-        "console/review/conflict of interest.html", **facts, **fields.answered(given, trouble)
+        "console/review/conflict_of_interest.html", **facts, **fields.answered(given, trouble)
     )
 
 
-def _read_conflict_of_interest(ctx: Context, visit: Visit) -> dict[str, Any]:
-    conflict_of_interest = review.view_conflict_of_interest(ctx, visit.param())
-    names = service.names(
-        ctx, [conflict_of_interest.person, conflict_of_interest.vendor, conflict_of_interest.ended_by]
-    )
+def _read_conflict(ctx: Context, visit: Visit) -> dict[str, Any]:
+    conflict = review.view_conflict(ctx, visit.param())
+    names = service.names(ctx, [conflict.person, conflict.vendor, conflict.ended_by])
     return {
-        "conflict_of_interest": conflict_of_interest,
-        "reviewer": names.person(conflict_of_interest.person),
-        "vendor": names.vendor(conflict_of_interest.vendor),
-        "state": _state(conflict_of_interest),
-        "ended_by": names.actor(conflict_of_interest.ended_by) if conflict_of_interest.ended_by else "",
-        "ends": conflict_of_interest.ended_at is None
-        and _changes(visit)
-        and ctx.actor.id != conflict_of_interest.person,
+        "conflict": conflict,
+        "reviewer": names.person(conflict.person),
+        "vendor": names.vendor(conflict.vendor),
+        "state": _state(conflict),
+        "ended_by": names.actor(conflict.ended_by) if conflict.ended_by else "",
+        "ends": conflict.ended_at is None and _changes(visit) and ctx.actor.id != conflict.person,
     }
 
 
@@ -244,11 +240,11 @@ async def end(visit: Visit, form: Form) -> Response:
     try:
         await visit.write(
             partial(
-                review.end_conflict_of_interest,
-                conflict_of_interest_id=visit.param(),
+                review.end_conflict,
+                conflict_id=visit.param(),
                 reason=form.one("reason"),
             )
         )
     except (Invalid, Conflict, NotPermitted) as error:
-        return await _conflict_of_interest(visit, form, error)
+        return await _conflict(visit, form, error)
     return to(visit.path)
