@@ -54,7 +54,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "sandbox load", "sandbox fault make", "sandbox fault list", "sandbox fault end", "sandbox snapshot create", "sandbox snapshot list", "sandbox snapshot show", "sandbox snapshot reset", "sandbox snapshot put-apps", "sandbox snapshot remove", "defect report", "defect list", "defect show", "defect tag", "defect close", "defect figures", "login", "confirm", "session list", "session end",
     "facility add", "facility list", "facility remove", "installation show", "installation networks", "installation validate",
-    "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
+    "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant system-client", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person reset-factors", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app edit", "app edits", "app edit-logo", "app approve-edit", "app refuse-edit", "app change", "app version",
     "alert list", "alert show", "alert progress",
     "app documents",
@@ -465,7 +465,7 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     assert added["active"]
     assert admin.json("tenant", "change", "lakeside", "--name", "Lakeside East")["name"] == "Lakeside East"
     second = by(hospital, "security.ito", tmp_path)
-    asked = admin.json("tenant", "system_client", "lakeside", "--type", "ehr", "--name", "E")
+    asked = admin.json("tenant", "system-client", "lakeside", "--type", "ehr", "--name", "E")
     agreed = second.json("approval", "approve", asked["approval"]["id"])
     assert asked["secret_start"]
     assert agreed["secret_end"]
@@ -509,7 +509,7 @@ def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Pat
     """C145, C200: whoever agrees is to ask a colleague, so the colleague's name stands there; JSON keeps the ids."""
     admin, miriam = by(hospital, "admin.ferro", tmp_path), administrator(hospital, tmp_path)
     auditor = by(hospital, "auditor.quispe", tmp_path)
-    asked = admin.json("tenant", "system_client", "general", "--type", "ehr", "--name", "Ward system")[
+    asked = admin.json("tenant", "system-client", "general", "--type", "ehr", "--name", "Ward system")[
         "approval"
     ]
     switch = admin.json(
@@ -702,7 +702,7 @@ def test_a_long_list_of_what_waits_is_cut_and_says_so(hospital: Running, tmp_pat
     """C183: as the audit's lists, so that a script knows."""
     admin = by(hospital, "admin.ferro", tmp_path)
     waiting = [
-        admin.json("tenant", "system_client", "clinic", "--type", "ehr", "--name", f"E{n}") for n in range(2)
+        admin.json("tenant", "system-client", "clinic", "--type", "ehr", "--name", f"E{n}") for n in range(2)
     ]
 
     cut = admin.hilum("approval", "list", "--tenant", "clinic", "--limit", "1", "--json")

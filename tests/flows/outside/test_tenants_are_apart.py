@@ -273,7 +273,7 @@ def test_an_administrators_api_token_reaches_nothing_of_another_hospital(hospita
             ("GET", f"/explain/{request}", None),
             ("GET", f"/clients/ehr-{THERE}", None),
             ("POST", f"/clients/ehr-{THERE}/secret", {}),
-            ("POST", f"/tenants/{THERE}/peers", {"client_type": "ehr", "client_name": "x"}),
+            ("POST", f"/tenants/{THERE}/system-clients", {"client_type": "ehr", "client_name": "x"}),
             ("POST", "/people", {"tenant": THERE, "username": "x", "name": "X", "role": "nurse"}),
             ("POST", "/people", {"username": "x", "name": "X", "role": "platform_admin"}),
             ("PUT", f"/people/{person}/password", {"password": "a long new password"}),

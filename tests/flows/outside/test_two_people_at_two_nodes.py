@@ -160,7 +160,7 @@ def test_a_client_that_two_agree_to_at_two_nodes_at_once_is_made_once(nodes: Nod
 
     async def story(a: Outside, b: Outside, either: Outside) -> None:
         body = {"client_type": "ehr", "client_name": name}
-        approval = await asked(either, "POST", f"/tenants/{MOVED}/peers", body)
+        approval = await asked(either, "POST", f"/tenants/{MOVED}/system-clients", body)
 
         answers = await at_once(decide(a, approval, ITO), decide(b, approval, BAUER))
 
