@@ -32,7 +32,9 @@ def test_the_policy_is_read_by_category_and_tier_and_an_entry_in_words(site: Con
     """By every colleague; only who may add a version is offered the form."""
     sam, root = site.signed_in("sam"), site.signed_in("root")
 
-    assert f'href="{ENTRY}"' in sam.get("/operations/policy").text
+    table = sam.get("/operations/policy").text
+    assert f'href="{ENTRY}"' in table
+    assert "reviewed: technical, unless every check passes" in table
     shown = sam.get(ENTRY).text
     assert "Requests a second at each hospital" in shown
     assert CHANGE not in shown

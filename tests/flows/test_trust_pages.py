@@ -43,6 +43,7 @@ def test_how_apps_are_certified_is_shown_to_anybody_by_the_rules_in_force(site: 
         "it reads records of every patient",
         "A penetration test by a third party",
         "Decision",
+        "technical, unless every check passes",
     ):
         assert expected in text
     again = site.browser().get("/trust", headers={"if-none-match": answer.headers["etag"]})

@@ -235,6 +235,7 @@ def _entry(book: Book, tier: Tier, entry: PolicyEntry) -> dict[str, Any]:
     return {
         "tier": tier.value,
         "disciplines": sorted(each.value for each in entry.disciplines),
+        "automatic": entry.review.automatic,
         "first": entry.review.first_answer_business_days,
         "decision": entry.review.decision_business_days,
         "evidence": sorted(book.evidence.get(each, each) for each in entry.evidence) + _proofs(entry),

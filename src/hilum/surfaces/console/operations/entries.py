@@ -77,8 +77,10 @@ def table(book: Book) -> list[tuple[str, bool, list[tuple[str, int, str] | None]
 
 
 def _row(name: str, tier: Tier, policy_entry: PolicyEntry) -> tuple[str, int, str]:
-    reviewed = ", ".join(sorted(policy_entry.disciplines))
-    return address("operations.entry", f"{name}.{tier}"), len(policy_entry.scopes), reviewed or "by no person"
+    reviewed = ", ".join(sorted(policy_entry.disciplines)) or "by no person"
+    if policy_entry.review.automatic:
+        reviewed += ", unless every check passes"
+    return address("operations.entry", f"{name}.{tier}"), len(policy_entry.scopes), reviewed
 
 
 async def show(visit: Visit) -> Response:
