@@ -123,9 +123,15 @@ def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> N
             "vendor": app["vendor"],
             "reason": "I worked there until March, and a cousin still does.",
         }
-        declared = sent(reviewer.post("/conflicts-of-interest", json=conflict))["id"]
+        declared = sent(reviewer.post("/conflicts-of-interest", json=conflict))
         version = sent(reviewer.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
-    sent(security.post(f"/conflicts-of-interest/{declared}/end", json={"reason": "The cousin left."}))
+    sent(
+        security.post(
+            f"/conflicts-of-interest/{declared['id']}/end",
+            json={"reason": "The cousin left."},
+            headers={"If-Match": f'"{declared["version"]}"'},
+        )
+    )
     with caller(stage, staff(stage, "platform_admin")) as admin:
         scopes = ["launch/patient", "patient/Observation.rs"]
         sent(admin.post("/regulated-access", json={"version": version, "scopes": scopes}))

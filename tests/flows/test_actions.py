@@ -30,6 +30,8 @@ from hilum.operations.monitoring import store as monitoring
 from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
+from hilum.review.submissions import discipline_store as disciplines
+from hilum.review.submissions.models import ConflictOfInterest
 from hilum.surfaces.cli import actions as commands
 from hilum.surfaces.cli import api
 from hilum.surfaces.console.action_words import ACTION_WORDS
@@ -45,6 +47,7 @@ IDS: Mapping[str, str] = {
     "agreement": "agr_1",
     "break_glass": "btg_1",
     "alert": "alt_1",
+    "conflict_of_interest": "coi_1",
 }
 """A record of each noun, at General."""
 MEMBERS: Mapping[str, str] = {
@@ -52,6 +55,7 @@ MEMBERS: Mapping[str, str] = {
     "agreement": "gina",
     "break_glass": "gina",
     "alert": "gina",
+    "conflict_of_interest": "root",
 }
 """Somebody who may see the record of a noun. ``STRANGER`` has the same role elsewhere."""
 STRANGER = "carl"
@@ -87,6 +91,10 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         breakglass.USES.add(ctx.tx, use)
         limit = AlertKind.REFUSED, 5, {"calls": 100, "refused": 20}
         about = AppId("app_1"), TenantId("general"), VendorId("ven_1"), *limit, ctx.now, ctx.now
+        conflict = ConflictOfInterest(
+            IDS["conflict_of_interest"], PersonId("per_2"), VendorId("ven_1"), "I worked there.", ctx.now
+        )
+        disciplines.CONFLICTS.add(ctx.tx, conflict)
         monitoring.ALERTS.add(ctx.tx, Alert(IDS["alert"], *about))
 
     made.system(stand)
@@ -134,7 +142,8 @@ def test_whoever_an_action_is_not_for_is_refused_and_others_are_not(
 def test_an_unknown_field_is_named(site: ControlSite, action: Mapping[str, Any]) -> None:
     if not action["inputs"]:
         return
-    answer = call(site, MEMBERS[action["noun"]], action, filled(action) | {"typo": 1})
+    who = "rita" if action["who"] == ["reviewer"] else MEMBERS[action["noun"]]
+    answer = call(site, who, action, filled(action) | {"typo": 1})
 
     assert codes(problem(answer, 422, "fields_invalid"))["typo"] == "field_unknown"
 
@@ -143,6 +152,8 @@ def test_an_unknown_field_is_named(site: ControlSite, action: Mapping[str, Any])
 def test_a_record_of_elsewhere_and_one_that_is_not_there_are_answered_alike(
     site: ControlSite, action: Mapping[str, Any]
 ) -> None:
+    if "administrator" not in action["who"]:
+        return  # Nobody elsewhere gets as far.
     code = f"{action['noun']}_not_found"
 
     foreign = problem(call(site, STRANGER, action, filled(action)), 404, code)

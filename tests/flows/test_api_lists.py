@@ -342,7 +342,7 @@ class Full:
         conflict = ConflictOfInterest(
             f"coi_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now()
         )
-        self.site.uow.write_now(lambda ctx: discipline_store.add_conflict(ctx.tx, conflict), trace=TRACE)
+        self.site.uow.write_now(lambda ctx: discipline_store.CONFLICTS.add(ctx.tx, conflict), trace=TRACE)
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
         do(identity.add_person, order=member)

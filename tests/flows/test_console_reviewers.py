@@ -39,6 +39,7 @@ REVIEWERS, CONFLICTS, LANE = (
     "/review/conflicts-of-interest",
     "/review/regulated-access",
 )
+DECLARE = f"{CONFLICTS}/new"
 PROTECTED = "launch/patient patient/Appointment.rs"
 
 
@@ -96,7 +97,7 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     assert disciplines_of(ground) == (Discipline.LEGAL,)
     assert acts(otto.get(REVIEWERS).text) == set()
     assert "technical" not in read(otto, REVIEWERS + "?who=rita")
-    token = dict(form_with(ground.site.signed_in("rita").get(CONFLICTS).text, "vendor").fields)
+    token = dict(form_with(ground.site.signed_in("rita").get(DECLARE).text, "vendor").fields)
     assert otto.post(REVIEWERS, data=token | {"username": "rita"}).status_code == 403
     # What somebody wrote into the database gives no right, and is seen.
     change = rights.update().values(disciplines=["technical", "legal", "clinical"])
@@ -114,24 +115,23 @@ def test_a_conflict_of_interest_is_declared_by_its_reviewer_and_ended_by_somebod
     assert "No conflict of interest is declared" in read(otto, CONFLICTS)
     assert acts(otto.get(CONFLICTS).text) == set()
     assert (
-        send(rita, CONFLICTS, "vendor", vendor="Nobody Inc", reason="A cousin works there.").status_code
-        == 422
+        send(rita, DECLARE, "vendor", vendor="Nobody Inc", reason="A cousin works there.").status_code == 422
     )
-    silent = send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason=" ")
+    silent = send(rita, DECLARE, "vendor", vendor="Acme Health", reason=" ")
     assert (silent.status_code, "Acme Health" in silent.text) == (422, True)
 
-    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="A cousin " * 40).status_code == 303
+    assert send(rita, DECLARE, "vendor", vendor="Acme Health", reason="A cousin " * 40).status_code == 303
 
     assert "bars" in read(otto, CONFLICTS)
     (declared,) = made(ground.site.api("otto").get("/conflicts-of-interest"), 200)["items"]
     conflict = f"{CONFLICTS}/{declared['id']}"
     assert "a conflict of interest with this vendor" in read(rita, f"{page_of(id_)}/technical")
-    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="Again.").status_code == 409
+    assert send(rita, DECLARE, "vendor", vendor="Acme Health", reason="Again.").status_code == 409
     assert acts(rita.get(conflict).text) == acts(otto.get(conflict).text) == set()
-    token = dict(form_with(rita.get(CONFLICTS).text, "vendor").fields)
+    token = dict(form_with(rita.get(DECLARE).text, "vendor").fields)
     assert rita.post(conflict, data=token | {"reason": "It is over."}).status_code == 403
-    assert send(sam, conflict, "reason", reason="").status_code == 422
-    assert send(sam, conflict, "reason", reason="The cousin left.").status_code == 303
+    assert send(sam, conflict, "reason", act="end", reason="").status_code == 422
+    assert send(sam, conflict, "reason", act="end", reason="The cousin left.").status_code == 303
     shown = read(otto, conflict)
     assert ("ended" in shown, "The cousin left." in shown, "Sam" in shown) == (True, True, True)
     assert "a conflict of interest with this vendor" not in read(rita, f"{page_of(id_)}/technical")
@@ -161,7 +161,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
     shown = read(rita, one)
     assert ("enabled" in shown, "The register has them." in shown) == (True, True)
     assert acts(rita.get(one).text) == set()
-    again = dict(form_with(rita.get(CONFLICTS).text, "vendor").fields)
+    again = dict(form_with(rita.get(DECLARE).text, "vendor").fields)
     assert rita.post(one, data=again | {"act": "authentic", "reason": "x"}).status_code == 403, (
         "another page's"
     )
@@ -172,7 +172,7 @@ def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
     one = f"{LANE}/{made(ask_for_regulated_access(ground))['id']}"
     rita = ground.site.signed_in("rita")
     fields = dict(form_with(rita.get(one).text, "reason").fields)
-    assert send(rita, CONFLICTS, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
+    assert send(rita, DECLARE, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
 
     assert "a colleague must verify the requester" in read(rita, one)
     assert acts(rita.get(one).text) == set()

@@ -125,7 +125,9 @@ def test_a_conflict_of_interest_to_the_vendor_bars_however_it_is_known(ground: G
         assert end.status_code == 403, who
     made(
         ground.site.api("root").post(
-            f"/conflicts-of-interest/{conflict['id']}/end", json={"reason": "Two years ago."}
+            f"/conflicts-of-interest/{conflict['id']}/end",
+            json={"reason": "Two years ago."},
+            headers={"If-Match": f'"{conflict["version"]}"'},
         ),
         200,
     )

@@ -111,6 +111,7 @@ from hilum.review.recertification import pages as revalidation_pages
 from hilum.review.recertification import routes as revalidation
 from hilum.review.recertification import service as revalidated
 from hilum.review.recertification.service import Use
+from hilum.review.submissions import conflicts as review_conflicts
 from hilum.review.submissions import routes as review
 from hilum.review.submissions.service import barred, reasons_of
 from hilum.server import ehr, explaining
@@ -399,6 +400,7 @@ def _reviewing(
     """Return the API routes of review, certification, revalidation, evidence and vendors' snapshots."""
     return (
         review.api(kit, unused),
+        actions.api(kit, review_conflicts),
         certificates.api(kit),
         listings.api(kit),
         revalidation.api(kit, use),

@@ -7,14 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hilum.apps.registry.models import Environment
-from hilum.foundation.web.api import Id, Line, Paging, Prose, Shown, Sorted, Strict, one_of
+from hilum.foundation.web.api import Line, Paging, Prose, Shown, Strict
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.models import (
-    CONFLICT_SORTS,
     FINDINGS_BOUND,
     Answer,
-    ConflictOfInterest,
     DisciplineQuery,
     DisciplineReview,
     DisciplineState,
@@ -244,33 +242,3 @@ class RightsShown(Shown):
     disciplines: tuple[Discipline, ...]
     changed_at: datetime
     changed_by: str
-
-
-class ConflictOfInterestAsked(Strict):
-    vendor: Id
-    reason: Prose
-
-
-class ConflictOfInterestEnd(Strict):
-    reason: Prose
-
-
-class ConflictsOfInterestQuery(Sorted):
-    vendor: Id | None = None
-    sort: Annotated[str, one_of(CONFLICT_SORTS)] = ""
-
-
-class ConflictOfInterestShown(Shown):
-    id: str
-    person: str
-    vendor: str
-    reason: str
-    declared_at: datetime
-    ended_at: datetime | None
-    ended_by: str
-    ended_because: str
-
-
-def conflict_shown(found: ConflictOfInterest) -> ConflictOfInterestShown:
-    """Return a conflict of interest."""
-    return ConflictOfInterestShown.model_validate(found)

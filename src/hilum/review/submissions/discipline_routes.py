@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from hilum.foundation.kernel.ids import PersonId, VendorId
+from hilum.foundation.kernel.ids import PersonId
 from hilum.foundation.web.api import Id, Page, Paging, audience, page_of, run_read, run_write
 from hilum.foundation.web.approvals import WAITS, waits
 from hilum.foundation.web.kit import Kit
@@ -15,10 +15,6 @@ from hilum.review.submissions import service
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.discipline_bodies import (
     AnswerAsked,
-    ConflictOfInterestAsked,
-    ConflictOfInterestEnd,
-    ConflictOfInterestShown,
-    ConflictsOfInterestQuery,
     DisciplineListed,
     DisciplineShown,
     DisciplinesQuery,
@@ -30,14 +26,13 @@ from hilum.review.submissions.discipline_bodies import (
     RightsShown,
     ScorecardsShown,
     VerdictAsked,
-    conflict_shown,
     discipline_listed,
     discipline_shown,
     disciplines_shown,
     finding_shown,
     scorecards_shown,
 )
-from hilum.review.submissions.models import CONFLICT_SORTS, DisciplineRights
+from hilum.review.submissions.models import DisciplineRights
 
 READERS, STAFF = audience("staff", "member"), audience("staff")
 REVIEWERS = audience("reviewer")
@@ -140,28 +135,3 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
         verb = partial(service.change_rights, person_id=PersonId(person), disciplines=body.disciplines)
         done: Any = await run_write(kit, request, verb)
         return RightsShown.model_validate(done) if isinstance(done, DisciplineRights) else waits(done)
-
-    @router.get("/conflicts-of-interest", response_model=Page[ConflictOfInterestShown], openapi_extra=STAFF)
-    async def list_conflicts(request: Request, query: Annotated[ConflictsOfInterestQuery, Query()]) -> object:
-        """List the conflicts of interest with vendors that reviewers declared."""
-        verb = partial(service.list_conflicts, page=query.page, vendor=query.vendor or "")
-        return page_of(
-            await run_read(kit, request, verb),
-            conflict_shown,
-            query,
-            key=CONFLICT_SORTS.cursor(query.sort),
-        )
-
-    @router.post("/conflicts-of-interest", status_code=201, openapi_extra=REVIEWERS)
-    async def declare_conflict(request: Request, body: ConflictOfInterestAsked) -> ConflictOfInterestShown:
-        """Declare a conflict of interest with a vendor; from then on you judge none of its submissions."""
-        verb = partial(service.declare_conflict, vendor=VendorId(body.vendor), reason=body.reason)
-        return conflict_shown(await run_write(kit, request, verb))
-
-    @router.post("/conflicts-of-interest/{conflict}/end", openapi_extra=ADMINISTRATORS)
-    async def end_conflict(
-        request: Request, conflict: Id, body: ConflictOfInterestEnd
-    ) -> ConflictOfInterestShown:
-        """End a reviewer's conflict of interest, with a reason."""
-        verb = partial(service.end_conflict, conflict_id=conflict, reason=body.reason)
-        return conflict_shown(await run_write(kit, request, verb))

@@ -24,14 +24,14 @@ from sqlalchemy import (
 
 from hilum.apps.registry.models import Environment
 from hilum.foundation.infra.db import Instant, insert_or_ignore, metadata, row_of
-from hilum.foundation.infra.sorting import by_key, paged
+from hilum.foundation.infra.rows import Rows
+from hilum.foundation.infra.sorting import by_key
 from hilum.foundation.kernel.actor import ActorKind
 from hilum.foundation.kernel.errors import NotFound
-from hilum.foundation.kernel.ids import AppId, PersonId, VendorId
+from hilum.foundation.kernel.ids import AppId, PersonId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
-    CONFLICT_SORTS,
     FINDINGS_OF_ONE,
     Answer,
     ConflictOfInterest,
@@ -139,6 +139,8 @@ conflicts = Table(
     ),
     Index("ix_review_conflict_of_interest_vendor", "vendor", "id"),
 )
+
+CONFLICTS = Rows(conflicts, ConflictOfInterest, "conflict_of_interest")
 
 
 # --- disciplines --------------------------------------------------------------------------------------------------------------------
@@ -380,56 +382,6 @@ def save_rights(tx: Connection, after: DisciplineRights) -> None:
 
 def list_rights(tx: Connection, page: PageQuery) -> list[DisciplineRights]:
     return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
-
-
-def _conflict(row: Row[Any]) -> ConflictOfInterest:
-    return ConflictOfInterest(
-        row.id,
-        PersonId(row.person),
-        VendorId(row.vendor),
-        row.reason,
-        row.declared_at,
-        row.ended_at,
-        row.ended_by,
-        row.ended_because,
-    )
-
-
-def _conflict_values(each: ConflictOfInterest) -> dict[str, Any]:
-    names = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_by", "ended_because")
-    return {name: getattr(each, name) for name in names}
-
-
-def add_conflict(tx: Connection, added: ConflictOfInterest) -> bool:
-    """Add a conflict of interest; return False if it is declared already."""
-    return tx.execute(insert_or_ignore(tx, conflicts).values(_conflict_values(added))).rowcount == 1
-
-
-def save_conflict_ended(tx: Connection, after: ConflictOfInterest) -> bool:
-    """Save the end of a conflict of interest; return False if it had ended."""
-    same = (conflicts.c.id == after.id, conflicts.c.ended_at.is_(None))
-    return tx.execute(conflicts.update().where(*same).values(_conflict_values(after))).rowcount == 1
-
-
-def find_conflict(tx: Connection, conflict: str) -> ConflictOfInterest | None:
-    row = row_of(tx, conflicts, conflict)
-    return None if row is None else _conflict(row)
-
-
-def is_tied(tx: Connection, person: PersonId, vendor: VendorId) -> bool:
-    """Check whether a reviewer declared a conflict of interest with a vendor that has not ended."""
-    query = select(conflicts.c.id).where(
-        conflicts.c.person == person,
-        conflicts.c.vendor == vendor,
-        conflicts.c.ended_at.is_(None),
-    )
-    return tx.execute(query.limit(1)).first() is not None
-
-
-def list_conflicts(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[ConflictOfInterest]:
-    """List conflicts of interest by id or in the page's order, also those that have ended."""
-    query = select(conflicts) if not vendor else select(conflicts).where(conflicts.c.vendor == vendor)
-    return [_conflict(row) for row in tx.execute(paged(query, conflicts, CONFLICT_SORTS, page))]
 
 
 def purge(tx: Connection, submissions: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, EventQuery
 from hilum.review.submissions import (
     clock_store,
+    conflicts,
     discipline_store,
     moves,
     news,
@@ -48,7 +49,7 @@ from hilum.review.submissions.scorecards import inputs_digest, shipped_scorecard
 JUDGE = "review.discipline.judge"
 _DETAILS = {
     "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
-    "conflict_of_interest": "You have a conflict of interest with this vendor, so a colleague must judge its submissions (`hilum review conflicts`).",
+    "conflict_of_interest": "You have a conflict of interest with this vendor, so a colleague must judge its submissions (`hilum conflict-of-interest list`).",
     "discipline_not_yours": "You do not sign for this discipline. Two administrators decide who does: `hilum review rights`.",
     "acted_before": "You judged this before, and its vendor appealed: a colleague judges it.",
     "signs_another_discipline": "You have another discipline of this submission, and at its tier nobody may sign two. A colleague takes this one.",
@@ -167,7 +168,7 @@ def _stands(ctx: Context, kept: DisciplineReview, found: Submission, scorecard: 
     if ctx.now >= kept.judged_at + VERDICT_KEPT or not is_as_recorded(ctx, kept):
         return False
     entitled = reviewers.may_sign(ctx, kept.reviewer, kept.discipline)
-    return entitled and not reviewers.is_tied(ctx, kept.reviewer, found.vendor)
+    return entitled and not conflicts.has_declared(ctx, kept.reviewer, found.vendor)
 
 
 # --- taking and judging ----------------------------------------------------------------------------------------------------------
@@ -345,7 +346,7 @@ def signer_of(ctx: Context, found: Submission) -> policy.Signer:
         str(ctx.actor),
         decides,
         mine,
-        reviewers.conflicts_to(ctx, found.vendor) if decides else (),
+        conflicts.conflicts_to(ctx, found.vendor) if decides else (),
         str(ctx.actor) in writers,
     )
 
@@ -473,7 +474,7 @@ def _undone_by(ctx: Context, found: Submission, mine: DisciplineReview, route: R
         return "verdicts_not_as_recorded"
     if not reviewers.may_sign(ctx, mine.reviewer, mine.discipline):
         return "signer_not_entitled"
-    if reviewers.is_tied(ctx, mine.reviewer, found.vendor):
+    if conflicts.has_declared(ctx, mine.reviewer, found.vendor):
         return "signer_not_apart"
     if route.tier not in {None, Tier.HIGH}:
         return ""

@@ -27,7 +27,7 @@ from hilum.policy.matrix.models import Book, LaneStep, StepCondition
 from hilum.policy.matrix.policy import tiers_to_certify
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
-from hilum.review.submissions import clocks, lane_store, policy, reviewers, timekeeping
+from hilum.review.submissions import clocks, conflicts, lane_store, policy, timekeeping
 from hilum.review.submissions.clock_models import Stage
 from hilum.review.submissions.lane_models import ENABLE, VERIFY, LaneRequest, LaneState
 
@@ -110,7 +110,7 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
     event = Event("review.lane.verify", app=found.app, facts=facts)
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
-    if reviewers.conflicts_to(ctx, found.vendor):
+    if conflicts.conflicts_to(ctx, found.vendor):
         detail = "You have a conflict of interest with this vendor, so a colleague must verify the requester."
         raise audit.refusal(ctx, replace(event, reason="conflict_of_interest"), detail)
     if fault := reason_fault(reason):

@@ -64,7 +64,6 @@ RUNS_BOUND = 200
 CHECK_EVERY = timedelta(seconds=5)
 SUBMISSION_SORTS = Sorts({"submitted": "id", "due": "due_at"})
 """The orders of submissions: by creation, which is the order of ids, and by the deadline of the decision."""
-CONFLICT_SORTS = Sorts({"declared": "id"})
 """The orders of declared conflicts of interest."""
 ROWS_COUNTED = 100
 """How many submissions a figure lists."""

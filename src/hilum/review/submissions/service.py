@@ -32,6 +32,13 @@ from hilum.review.submissions import content, moves, policy, queue_store, store
 from hilum.review.submissions.again import addresses_of, judge_again
 from hilum.review.submissions.appeals import appeal
 from hilum.review.submissions.checking import replay, rerun, view_run
+from hilum.review.submissions.conflicts import (
+    conflicts_to,
+    declare_conflict,
+    end_conflict,
+    list_conflicts,
+    view_conflict,
+)
 from hilum.review.submissions.content import unproved_of, unproved_of_apps
 from hilum.review.submissions.decisions import decide, view_obstacles
 from hilum.review.submissions.disciplines import (
@@ -66,13 +73,8 @@ from hilum.review.submissions.models import (
 from hilum.review.submissions.reviewers import (
     CARRY_OUT,
     change_rights,
-    conflicts_to,
-    declare_conflict,
     disciplines_of,
-    end_conflict,
-    list_conflicts,
     list_rights,
-    view_conflict,
 )
 from hilum.review.submissions.rules import view_rules
 from hilum.review.submissions.scorecards import shipped_scorecards

@@ -49,7 +49,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "submission_not_found": "hilum review list",
         "switch_not_found": "hilum switch list",
         "tenant_not_found": "hilum tenant list",
-        "conflict_of_interest_not_found": "hilum review conflicts",
+        "conflict_of_interest_not_found": "hilum conflict-of-interest list",
         "vendor_not_found": "hilum vendor list",
         "version_not_found": "hilum app show APP",
         "webhook_not_found": "hilum webhook list",

@@ -1,4 +1,4 @@
-"""``hilum review``: the disciplines of a submission, their verdicts and findings; who signs for what, and who has a conflict of interest."""
+"""``hilum review``: the disciplines of a submission, their verdicts and findings; who signs for what."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,6 @@ import click
 
 from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
-    CONFLICT_SORTS,
     Answer,
     DisciplineState,
     Severity,
@@ -15,9 +14,9 @@ from hilum.review.submissions.models import (
 )
 from hilum.surfaces.cli import api
 from hilum.surfaces.cli.apps import read_object
-from hilum.surfaces.cli.named import VENDOR, id_of, person_argument
+from hilum.surfaces.cli.named import id_of, person_argument
 from hilum.surfaces.cli.output import as_json, plain, table
-from hilum.surfaces.cli.resources import json_option, show, show_done, show_one, sort_option
+from hilum.surfaces.cli.resources import json_option, show, show_done, show_one
 
 DISCIPLINE = click.Choice([each.value for each in Discipline])
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
@@ -301,52 +300,6 @@ def review_allow(person_id: str, *, disciplines: tuple[str, ...], json_: bool) -
     show_done(made, json_=json_)
 
 
-@click.command("conflict")
-@click.argument("vendor_id", metavar="VENDOR", type=VENDOR)
-@click.option("--reason", required=True, help="What it is.")
-@json_option
-def review_conflict(vendor_id: str, *, reason: str, json_: bool) -> None:
-    r"""Declare a conflict of interest with a vendor; from then on you judge none of its submissions.
-
-    \b
-    Example:
-      hilum review conflict "Lumen Clinical" --reason "I worked there until March"
-    """
-    show_one(api.call("POST", "/conflicts-of-interest", {"vendor": vendor_id, "reason": reason}), json_=json_)
-
-
-@click.command("conflicts")
-@click.option("--vendor", "vendor", type=VENDOR, default="", help="Only to this vendor.")
-@sort_option(CONFLICT_SORTS)
-@json_option
-def review_conflicts(*, vendor: str, sort: str, json_: bool) -> None:
-    r"""List the conflicts of interest with vendors that reviewers declared.
-
-    \b
-    Example:
-      hilum review conflicts
-    """
-    columns = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_because")
-    show(api.every("/conflicts-of-interest", sort=sort, vendor=vendor), columns, json_=json_)
-
-
-@click.command("end-conflict")
-@click.argument("conflict_of_interest_id", metavar="CONFLICT")
-@click.option("--reason", required=True, help="Why it has ended.")
-@json_option
-def review_end_conflict(conflict_id: str, *, reason: str, json_: bool) -> None:
-    r"""End a reviewer's conflict of interest with a vendor (administrators, not the reviewer).
-
-    \b
-    Example:
-      hilum review end-conflict coi_01h... --reason "two years have gone by"
-    """
-    show_one(
-        api.call("POST", f"/conflicts-of-interest/{api.segment(conflict_id)}/end", {"reason": reason}),
-        json_=json_,
-    )
-
-
 COMMANDS = (
     review_disciplines,
     review_queue,
@@ -358,7 +311,4 @@ COMMANDS = (
     review_scorecards,
     review_rights,
     review_allow,
-    review_conflict,
-    review_conflicts,
-    review_end_conflict,
 )

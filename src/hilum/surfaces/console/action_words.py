@@ -245,8 +245,6 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "review.submission.rerun": "had a submission checked again",
         "review.submission.submit": "submitted a version to review",
         "review.submission.withdraw": "withdrew a submission",
-        "review.conflict_of_interest.declare": "declared a conflict of interest with a vendor",
-        "review.conflict_of_interest.end": "ended a conflict of interest with a vendor",
         "signin.password.set": "set a password",
         "signin.session.act": "used a console",
         "signin.session.begin": "signed in",

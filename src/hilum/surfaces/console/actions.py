@@ -17,7 +17,7 @@ from hilum.foundation.actions.service import declared, inputs_of, parse, perform
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid
 from hilum.foundation.kernel.ids import ClientId
-from hilum.foundation.kernel.pages import PageQuery
+from hilum.foundation.kernel.pages import PageQuery, Sorts
 from hilum.foundation.web.forms import Form
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Desk, Visit, address, to
@@ -27,6 +27,9 @@ from hilum.surfaces.console.models import ROWS, Asked, Cell, Column, Empty, Filt
 _UNKNOWN = {"PersonId": "a colleague", "VendorId": "its vendor"}
 """What stands for somebody whose name the reader may not see."""
 _NAMED = frozenset({"AppId", "ClientId", "PersonId", "TenantId", "VendorId", "VersionId", "FacilityId"})
+
+
+BY_ID = Sorts({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Pages:
             )
             for each in found
         ]
-        return Listed(rows, next=action.sorts.next(found, page) if action.sorts else "")
+        return Listed(rows, next=(action.sorts or BY_ID).next(found, page))
 
     # --- the form --------------------------------------------------------------------------------------------------------------
 

@@ -200,8 +200,7 @@ def _review(desk: Desk) -> list[Route]:
         *desk.route("review.change", review_changes.show, review_changes.decide),
         *desk.route("review.change_logo", held_changes.show_logo),
         *desk.route("review.reviewers", reviewers.show, reviewers.act, multi=reviewers.MULTI),
-        *desk.route("review.conflicts_of_interest", reviewers.show_conflicts, reviewers.declare),
-        *desk.route("review.conflict_of_interest", reviewers.show_conflict, reviewers.end),
+        *reviewers.CONFLICTS.routes(desk),
         *desk.route("review.lane", lane.show_list),
         *desk.route("review.access", lane.show, lane.verify),
     ]

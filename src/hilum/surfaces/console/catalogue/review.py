@@ -1,6 +1,6 @@
 """The pages of review. All of the staff read them; who acts there is judged by the verb."""
 
-from hilum.surfaces.console.catalogue.roles import STAFF, pages_of
+from hilum.surfaces.console.catalogue.roles import REVIEWERS, STAFF, pages_of
 from hilum.surfaces.console.models import Console
 
 page = pages_of(Console.REVIEW, STAFF)
@@ -20,18 +20,26 @@ PAGES = (
     page("change_logo", "/changes/{id}/logo", "Logo", "Which logo?", "change"),
     page("reviewers", "/reviewers", "Reviewers", "Who signs for what?", menu="Reviewers"),
     page(
-        "conflicts_of_interest",
+        "conflicts",
         "/conflicts-of-interest",
         "Conflicts of interest",
         "Who has one with whom?",
         "reviewers",
     ),
     page(
-        "conflict_of_interest",
+        "conflict_new",
+        "/conflicts-of-interest/new",
+        "Declare one",
+        "With which vendor have you a conflict of interest?",
+        "conflicts",
+        roles=REVIEWERS,
+    ),
+    page(
+        "conflict",
         "/conflicts-of-interest/{id}",
-        "Tie",
+        "Conflict of interest",
         "Does it exclude the reviewer?",
-        "conflicts_of_interest",
+        "conflicts",
     ),
     page(
         "lane",

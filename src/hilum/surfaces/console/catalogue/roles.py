@@ -15,6 +15,7 @@ STOPS = MAY_STOP_ANYTHING
 SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
 RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
 ACTS_ON_APPS = frozenset({*SECONDS, StaffRole.REVIEWER.value})
+REVIEWERS = frozenset({StaffRole.REVIEWER.value})
 ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
 APPROVERS = APPROVER_ROLES
 MEMBERS = frozenset(role.value for role in VendorRole)

@@ -5,21 +5,19 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.apps.names.models import Kind
 from hilum.controls.approvals.models import Asked as AskedTwo
 from hilum.controls.switches.policy import rules_the_platform
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
-from hilum.foundation.kernel.ids import VendorId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.foundation.web.forms import Form
 from hilum.identity.people import service as identity
 from hilum.policy.matrix.models import Discipline
 from hilum.review.recertification import service as revalidation
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import CONFLICT_SORTS, ConflictOfInterest, DisciplineRights
-from hilum.review.submissions.policy import may_decide
+from hilum.review.submissions.models import DisciplineRights
 from hilum.surfaces.console import fields, service
+from hilum.surfaces.console.actions import Pages
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
 from hilum.surfaces.console.lists import List
 from hilum.surfaces.console.models import ROWS, Asked, Cell, Column, Empty, Listed
@@ -38,27 +36,6 @@ LIST = List(
         "Nobody signs yet", "A reviewer may sign for a discipline once two of the staff have agreed."
     ),
 )
-CONFLICTS = List(
-    columns=(
-        Column("Reviewer"),
-        Column("Vendor"),
-        Column("State"),
-        Column("Why"),
-        Column("Declared", "-declared", number=True),
-    ),
-    one="conflict of interest",
-    many="conflicts of interest",
-    empty=Empty(
-        "No conflict of interest is declared",
-        "A reviewer who has a conflict of interest with a vendor declares it, and judges nothing from that vendor.",
-    ),
-)
-WHY_SHOWN = 120
-
-
-# --- who signs -----------------------------------------------------------------------------------------------------------------
-
-
 FIGURES_DAYS = 90
 
 
@@ -125,7 +102,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
         "disciplines": [(each.value, review.shipped_scorecards().of[each].title) for each in Discipline],
         "asked": asked.tiers,
         "days": FIGURES_DAYS,
-        "conflicts_of_interest": address("review.conflicts_of_interest"),
+        "conflicts": address("review.conflicts"),
     }
 
 
@@ -147,104 +124,19 @@ def _change(ctx: Context, form: Form) -> DisciplineRights | AskedTwo:
     return review.change_rights(ctx, person.id, wanted)
 
 
-# --- conflicts of interest ------------------------------------------------------------------------------------------------------------------------
+# --- conflicts of interest ----------------------------------------------------------------------------------------------------------
 
 
-async def show_conflicts(visit: Visit) -> Response:
-    """Show which reviewers declared conflicts of interest with which vendors."""
-    return await _conflicts(visit)
-
-
-async def _conflicts(
-    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
-) -> Response:
-    declares = may_decide(visit.visitor.actor)
-    return await visit.show_list(
-        CONFLICTS,
-        _declared,
-        "console/review/conflicts_of_interest.html",
-        declares=declares,
-        **fields.answered(given, trouble),
-    )
-
-
-def _declared(ctx: Context, asked: Asked) -> Listed:
-    page = PageQuery(asked.after, ROWS, asked.order)
-    shown = review.list_conflicts(ctx, page)
-    names = service.names(ctx, [id_ for each in shown for id_ in (each.person, each.vendor)])
-    rows = [
-        (
-            Cell(names.person(each.person), address("review.conflict_of_interest", each.id)),
-            Cell(names.vendor(each.vendor)),
-            _badge(each),
-            Cell(each.reason if len(each.reason) <= WHY_SHOWN else f"{each.reason[:WHY_SHOWN]}…"),
-            Cell("", at=each.declared_at),
-        )
-        for each in shown
-    ]
-    return Listed(rows, next=CONFLICT_SORTS.next(shown, page))
-
-
-def _badge(conflict: ConflictOfInterest) -> Cell:
-    text, tone = _state(conflict)
-    return Cell(text, kind="badge", tone=tone)
-
-
-def _state(conflict: ConflictOfInterest) -> tuple[str, str]:
-    return ("bars", "warn") if conflict.ended_at is None else ("ended", "plain")
-
-
-async def declare(visit: Visit, form: Form) -> Response:
-    """Declare a conflict of interest with a vendor."""
-
-    def verb(ctx: Context) -> ConflictOfInterest:
-        vendor = fields.named(ctx, Kind.VENDOR, form.one("vendor")[:200], "vendor")
-        return review.declare_conflict(ctx, VendorId(vendor), form.one("reason"))
-
-    try:
-        await visit.write(verb)
-    except (Invalid, Conflict, NotPermitted) as error:
-        return await _conflicts(visit, form, error)
-    return to(visit.path)
-
-
-async def show_conflict(visit: Visit) -> Response:
-    """Show a conflict of interest."""
-    return await _conflict(visit)
-
-
-async def _conflict(
-    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
-) -> Response:
-    facts = await visit.read(partial(_read_conflict, visit=visit))
-    return visit.render(
-        "console/review/conflict_of_interest.html", **facts, **fields.answered(given, trouble)
-    )
-
-
-def _read_conflict(ctx: Context, visit: Visit) -> dict[str, Any]:
-    conflict = review.view_conflict(ctx, visit.param())
-    names = service.names(ctx, [conflict.person, conflict.vendor, conflict.ended_by])
-    return {
-        "conflict": conflict,
-        "reviewer": names.person(conflict.person),
-        "vendor": names.vendor(conflict.vendor),
-        "state": _state(conflict),
-        "ended_by": names.actor(conflict.ended_by) if conflict.ended_by else "",
-        "ends": conflict.ended_at is None and _changes(visit) and ctx.actor.id != conflict.person,
-    }
-
-
-async def end(visit: Visit, form: Form) -> Response:
-    """End a conflict of interest, with a reason, as somebody else of the staff."""
-    try:
-        await visit.write(
-            partial(
-                review.end_conflict,
-                conflict_id=visit.param(),
-                reason=form.one("reason"),
-            )
-        )
-    except (Invalid, Conflict, NotPermitted) as error:
-        return await _conflict(visit, form, error)
-    return to(visit.path)
+CONFLICTS = Pages(
+    "review.conflict",
+    listed=review.list_conflicts,
+    show=review.view_conflict,
+    new=review.declare_conflict,
+    acts=(review.end_conflict,),
+    lead="A reviewer who has a conflict of interest with a vendor judges nothing from it. Conflicts of interest by mail address are found without being declared.",
+    new_lead="From then on you judge nothing that the vendor submits.",
+    empty=lambda _may: (
+        "No conflict of interest is declared",
+        "A reviewer who has a conflict of interest with a vendor declares it, and judges nothing from that vendor.",
+    ),
+)
