@@ -129,7 +129,7 @@ def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> N
         security.post(
             f"/conflicts-of-interest/{declared['id']}/end",
             json={"reason": "The cousin left."},
-            headers={"If-Match": f'"{declared["version"]}"'},
+            headers={"If-Match": f'"{declared["etag"]}"'},
         )
     )
     with caller(stage, staff(stage, "platform_admin")) as admin:

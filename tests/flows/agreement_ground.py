@@ -26,7 +26,7 @@ BAA = "business_associate"
 
 def confirm(client: Any, agreement: str, document: str) -> Any:
     """Confirm an agreement as somebody who has read it."""
-    version = client.get(f"/agreements/{agreement}").json().get("version", "")
+    version = client.get(f"/agreements/{agreement}").json().get("etag", "")
     return client.post(
         f"/agreements/{agreement}/confirm", json={"document": document}, headers={"If-Match": f'"{version}"'}
     )

@@ -48,7 +48,7 @@ class Ground:
         return self.site.api(who).post("/defects", json=body | change)
 
     def tag(self, defect: str, who: str = "rita", **body: Any) -> Any:
-        return self.site.api(who).put(f"/defects/{defect}/tag", json=body)
+        return self.site.api(who).post(f"/defects/{defect}/tag", json=body)
 
     def close(self, defect: str, who: str = "rita") -> Any:
         return self.site.api(who).post(f"/defects/{defect}/close", json={"outcome": "Fixed in 2."})
@@ -63,17 +63,17 @@ def test_an_escaped_defect_is_closed_only_once_the_sandbox_was_judged(ground: Gr
     """C127: yes names a scenario, or proposes one; no says what the sandbox lacks; each step is recorded with its actor."""
     known, unknown, lacking = (made(ground.report())["id"] for _ in range(3))
     problem(ground.close(known), 409, "defect_untagged")
-    named = made(ground.tag(known, reproducible=True, scenario="token_expired"), 200)
+    named = made(ground.tag(known, scenario="token_expired"), 200)
     assert (named["proposed"], named["reproducible"]) == (False, True)
-    proposed = made(ground.tag(unknown, reproducible=True, scenario="two_time_zones"), 200)
+    proposed = made(ground.tag(unknown, scenario="two_time_zones"), 200)
     assert proposed["proposed"] is True
-    wrong = problem(ground.tag(lacking, reproducible=False), 422, "tag_invalid")
-    assert codes(wrong) == {"gap": "missing"}
-    made(ground.tag(lacking, reproducible=False, gap="The sandbox has one time zone."), 200)
+    wrong = problem(ground.tag(lacking), 422, "tag_invalid")
+    assert codes(wrong) == {"scenario": "missing", "gap": "missing"}
+    made(ground.tag(lacking, gap="The sandbox has one time zone."), 200)
     for each in (known, unknown, lacking):
         assert made(ground.close(each), 200)["outcome"] == "Fixed in 2."
     problem(ground.close(known), 409, "defect_closed")
-    problem(ground.tag(known, reproducible=False, gap="x"), 409, "defect_closed")
+    problem(ground.tag(known, gap="x"), 409, "defect_closed")
     query = EventQuery(action="defects.defect.tag", limit=10)
     events = ground.site.system(audit.list_events, query=query).events
     assert {each.actor for each in events} == {f"staff:{ground.site.people['rita'].id}"}
@@ -88,8 +88,8 @@ def test_the_figure_counts_what_is_on_record_and_names_no_app(ground: Ground) ->
         made(ground.report(seen_in=seen))
     made(ground.report(seen_in="review", version=ground.waiting))
     first, second = (made(ground.report())["id"] for _ in range(2))
-    made(ground.tag(first, reproducible=True, scenario="token_expired"), 200)
-    made(ground.tag(second, reproducible=False, gap="x"), 200)
+    made(ground.tag(first, scenario="token_expired"), 200)
+    made(ground.tag(second, gap="x"), 200)
 
     found = made(ground.site.api().get("/defect-figures"), 200)
 
@@ -117,7 +117,7 @@ def test_nobody_reports_of_another_vendor_and_no_vendor_judges_itself(ground: Gr
         mine
     ]
     for who in ("acme.owner", "ann"):
-        assert ground.tag(mine, who, reproducible=True, scenario="token_expired").status_code == 403, who
+        assert ground.tag(mine, who, scenario="token_expired").status_code == 403, who
         assert ground.close(mine, who).status_code == 403, who
     early = (ground.site.clock.now() - timedelta(days=20)).isoformat()
     for change, fields in (

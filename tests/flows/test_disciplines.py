@@ -127,7 +127,7 @@ def test_a_conflict_of_interest_to_the_vendor_bars_however_it_is_known(ground: G
         ground.site.api("root").post(
             f"/conflicts-of-interest/{conflict['id']}/end",
             json={"reason": "Two years ago."},
-            headers={"If-Match": f'"{conflict["version"]}"'},
+            headers={"If-Match": f'"{conflict["etag"]}"'},
         ),
         200,
     )

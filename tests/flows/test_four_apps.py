@@ -320,7 +320,7 @@ def test_the_population_service_takes_agreements_a_population_and_a_named_approv
     assert (service_owner["state"], service_owner["population"]) == ("waiting", "Adults with diabetes")
     agree, seen = (
         f"/service-owners/{service_owner['id']}/agree",
-        {"If-Match": f'"{service_owner["version"]}"'},
+        {"If-Match": f'"{service_owner["etag"]}"'},
     )
     problem(story.site.api("mary").post(agree, headers=seen), 403, "not_the_approver")
     agreed = made(story.site.api(approver).post(agree, headers=seen), 200)

@@ -106,6 +106,7 @@ from hilum.review.certificates import routes as certificates
 from hilum.review.certification_runs import routes as evidence
 from hilum.review.certification_runs import trace_routes as traces
 from hilum.review.defects import routes as defects
+from hilum.review.defects import service as defects_service
 from hilum.review.listings import routes as listings
 from hilum.review.recertification import pages as revalidation_pages
 from hilum.review.recertification import routes as revalidation
@@ -408,6 +409,7 @@ def _reviewing(
         traces.api(kit, runs),
         snapshots.api(kit, furnisher or no_furnisher()),
         defects.api(kit),
+        actions.api(kit, defects_service),
     )
 
 

@@ -31,7 +31,7 @@ def version_of(record: Any) -> str:
 
 
 def shown(noun: Noun, record: Any, now: datetime) -> dict[str, Any]:
-    """Return a record as the API shows it: its fields, those that depend on the time, and its version."""
+    """Return a record as the API shows it: its fields, those that depend on the time, and its version as ``etag``."""
     is_noun = isinstance(record, noun.record)
     hidden = noun.hidden if is_noun else frozenset[str]()
     # Not ``asdict``: the serializer goes down itself, and by type.
@@ -39,7 +39,7 @@ def shown(noun: Noun, record: Any, now: datetime) -> dict[str, Any]:
     if not is_noun:
         return values
     derived = {name: derive(record, now) for name, derive in noun.derived.items()}
-    return values | derived | {"version": version_of(record)}
+    return values | derived | {"etag": version_of(record)}
 
 
 def sentence(text: Sentence, record: Any, now: datetime, words: Mapping[str, str]) -> str:

@@ -291,7 +291,7 @@ def _require_version(ctx: Context, action: Action, target: str, version: str) ->
     # Locked, so that it is still this version when the action reads it.
     record = action.noun.load(ctx, target, lock=True)
     if not version:
-        detail = "Read the record, and send its version in If-Match: this acts on what you saw."
+        detail = "Read the record, and send its `etag` in If-Match: this acts on what you saw."
         raise Invalid("version_missing", detail)
     if version_of(record) != version:
         raise Conflict("changed_meanwhile", "It was changed since you saw it. Read it again.")
@@ -363,12 +363,12 @@ def response_model(action: Action) -> type:
 
 
 def response_of(noun: Noun) -> type[BaseModel]:
-    """Return the response model of a record: the dataclass's own fields, those that depend on the time, and its version."""
+    """Return the response model of a record: the dataclass's own fields, those that depend on the time, and its version as ``etag``."""
     hints = get_type_hints(noun.record, include_extras=True)
     names = [field.name for field in fields(noun.record) if field.name not in noun.hidden]
     members: dict[str, Any] = {name: (hints[name], ...) for name in names}
     members |= {name: (get_type_hints(derive)["return"], ...) for name, derive in noun.derived.items()}
-    model: type[BaseModel] = create_model(noun.record.__name__, **members, version=(str, ...))
+    model: type[BaseModel] = create_model(noun.record.__name__, **members, etag=(str, ...))
     return model
 
 

@@ -17,7 +17,6 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "before_live": "This is before the version was certified for production.",
         "scenario_malformed": "A scenario's name has 3 to 63 small letters, digits and underscores, such as token_expired.",
         "not_with_scenario": "Leave this empty when you name a scenario.",
-        "not_with_gap": "Leave this empty where the sandbox could not have shown it.",
         "name_differs": "The name does not match. Type it as shown.",
         "name_taken": "This name is taken. Choose another one.",
         "template_unknown": "Name one of the sandbox's synthetic hospitals: general, children or clinic.",

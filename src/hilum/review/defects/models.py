@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
+from hilum.foundation.actions.models import ID, PROSE, WORD, Arg, Moment
 from hilum.foundation.kernel.ids import AppId, VendorId, VersionId
 
 TEXT_BOUND = 2_000
@@ -33,20 +35,55 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewDefect:
-    version: VersionId
-    seen_in: Seen
-    severity: Severity
-    summary: str
-    first_seen_at: datetime
+    """A defect to report. ``first_seen_at``: now, if left out."""
+
+    version: Annotated[
+        VersionId,
+        ID,
+        Arg("App and version.", '"Chart Viewer@1.0"', label="Of which version", names="version", placed=True),
+    ]
+    seen_in: Annotated[
+        Seen,
+        Arg(
+            "Where it was first seen; production only if the version is certified for it.",
+            "production",
+            label="First seen in",
+        ),
+    ]
+    severity: Annotated[Severity, Arg("How bad it is.", "high")]
+    summary: Annotated[
+        str,
+        PROSE,
+        Arg("Without data of patients.", '"Shows the wrong dose."', label="What is wrong", area=True),
+    ]
+    first_seen_at: Annotated[
+        Moment | None, Arg("When, in UTC; now if left out.", "2026-11-20", label="When")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
     """Whether the sandbox could have shown a defect: in which ``scenario``, or what the sandbox lacks (``gap``)."""
 
-    reproducible: bool
-    scenario: str = ""
-    gap: str = ""
+    scenario: Annotated[
+        str,
+        WORD,
+        Arg(
+            "It could: a scenario of the policy, or a new one such as dose_in_two_units, which proposes it.",
+            "patient_switched",
+            label="Yes, by this scenario",
+        ),
+    ] = ""
+    gap: Annotated[
+        str,
+        PROSE,
+        Arg(
+            "It could not: what the sandbox lacks.",
+            '"The sandbox has no record with two units of one dose."',
+            label="No, this is what the sandbox lacks",
+            area=True,
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +111,13 @@ class Defect:
     closed_by: str = ""
     closed_at: datetime | None = None
     outcome: str = ""
+
+
+class State(StrEnum):
+    TO_TAG = "to_tag"
+    """First seen in production, and nobody has said whether the sandbox could have shown it."""
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from hilum.foundation.kernel.ids import VendorId, VersionId
 from hilum.foundation.kernel.limits import too_long
 from hilum.identity.people.models import VendorRight
 from hilum.identity.people.policy import is_member, may_as_member
-from hilum.review.defects.models import ESCAPES_WITHIN, TEXT_BOUND, Defect, Leakage, NewDefect, Seen, Tag
+from hilum.review.defects.models import (
+    ESCAPES_WITHIN,
+    TEXT_BOUND,
+    Defect,
+    Leakage,
+    NewDefect,
+    Seen,
+    State,
+    Tag,
+)
 
 JUDGES = frozenset({"platform_admin", "security", "reviewer"})
 _SCENARIO = re.compile(r"[a-z][a-z0-9_]{2,62}")
@@ -37,35 +46,34 @@ def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime
         faults["summary"] = "missing"
     elif len(order.summary) > TEXT_BOUND:
         faults["summary"] = too_long(TEXT_BOUND)
-    if order.first_seen_at > now:
+    first_seen_at = order.first_seen_at or now
+    if first_seen_at > now:
         faults["first_seen_at"] = "in_the_future"
     # A version that nobody could use let nothing escape.
     if order.seen_in is Seen.PRODUCTION and went_live_at is None:
         faults["seen_in"] = "version_not_live"
-    elif order.seen_in is Seen.PRODUCTION and went_live_at is not None and order.first_seen_at < went_live_at:
+    elif order.seen_in is Seen.PRODUCTION and went_live_at is not None and first_seen_at < went_live_at:
         faults["first_seen_at"] = "before_live"
     return faults
 
 
 def tag_faults(tag: Tag) -> dict[str, str]:
-    """Return the error code of each invalid field of a tag: *yes* needs a scenario and no gap, *no* a gap and no scenario."""
+    """Return the error code of each invalid field of a tag, which states either a scenario or a gap."""
     scenario, gap = tag.scenario.strip(), tag.gap.strip()
-    if tag.reproducible:
-        faults = (
-            {}
-            if _SCENARIO.fullmatch(scenario)
-            else {"scenario": "scenario_malformed" if scenario else "missing"}
-        )
+    if scenario:
+        faults = {} if _SCENARIO.fullmatch(scenario) else {"scenario": "scenario_malformed"}
         return faults | ({"gap": "not_with_scenario"} if gap else {})
-    faults = {} if gap else {"gap": "missing"}
-    if len(gap) > TEXT_BOUND:
-        faults["gap"] = too_long(TEXT_BOUND)
-    return faults | ({"scenario": "not_with_gap"} if scenario else {})
+    if not gap:
+        return {"scenario": "missing", "gap": "missing"}
+    return {"gap": too_long(TEXT_BOUND)} if len(gap) > TEXT_BOUND else {}
 
 
-def may_close(defect: Defect) -> bool:
-    """Check whether a defect may be closed: one first seen in production must be tagged first."""
-    return defect.seen_in is not Seen.PRODUCTION or defect.reproducible is not None
+def state_of(defect: Defect, _now: datetime) -> State:
+    """Return the state of a defect: one first seen in production is closed only after it was tagged."""
+    if defect.closed_at is not None:
+        return State.CLOSED
+    is_judged = defect.seen_in is not Seen.PRODUCTION or defect.reproducible is not None
+    return State.OPEN if is_judged else State.TO_TAG
 
 
 def has_escaped(defect: Defect) -> bool:

@@ -137,4 +137,4 @@ def _version(action: Mapping[str, Any], id_: str, *, confirmed: bool) -> str:
             if (value := record.get(name)) not in (None, ""):
                 click.echo(f"{name:18} {plain(str(names.get(value, value)))}", err=True)
         click.confirm(action["asks"], abort=True, err=True)
-    return str(record["version"])
+    return str(record["etag"])

@@ -1,6 +1,6 @@
 """Pages of declared actions: a list, a form, and a record with what can be done to it. A page by hand uses the same pieces."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from hilum.apps.clients import service as clients
 from hilum.apps.names.models import Kind
-from hilum.foundation.actions.models import Action, Input, Noun, Shows
+from hilum.foundation.actions.models import PROSE_BOUND, Action, Input, Noun, Shows
 from hilum.foundation.actions.policy import sentence, version_of
 from hilum.foundation.actions.service import declared, inputs_of, parse, perform
 from hilum.foundation.infra.context import Context
@@ -30,6 +30,8 @@ _NAMED = frozenset({"AppId", "ClientId", "PersonId", "TenantId", "VendorId", "Ve
 
 
 BY_ID = Sorts({})
+LISTED = 80
+"""Characters of what somebody wrote that a list shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ Offer = Callable[[Context], Offered]
 class Pages:
     """The pages of a noun in one console, by the key of the page of one record: ``tenant.service_owner``, ``tenant.service_owners``, ``tenant.service_owner_new``.
 
-    Functions and not actions, as they are called elsewhere. ``offers``: what fields of the form offer.
+    Functions and not actions, as they are called elsewhere. ``offers``: what fields of forms offer. ``links``: the page of what a field names, by its key.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Pages:
     new: Callable[..., Any] | None = None
     acts: tuple[Callable[..., Any], ...] = ()
     offers: Mapping[str, Offer] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     lead: str = ""
     new_lead: str = ""
     empty: Callable[[bool], tuple[str, str]] = lambda _may: ("Nothing yet", "")
@@ -112,7 +115,7 @@ class Pages:
         first, *rest = self.noun.columns
         rows = [
             (
-                shown.cell(each, first, href=address(self.key, each.id)),
+                shown.cell(each, first, href=address(self.key, each.id), longest=LISTED),
                 *(shown.cell(each, column) for column in rest),
             )
             for each in found
@@ -132,7 +135,7 @@ class Pages:
         action = declared(self.new)
 
         def read(ctx: Context) -> dict[str, Any]:
-            offered = {name: offer(ctx) for name, offer in self.offers.items()}
+            offered = self._offered(ctx, _asked(action))
             nothing = next(
                 (each.nothing for each in offered.values() if not each.free and not each.pairs), None
             )
@@ -147,6 +150,9 @@ class Pages:
             **await visit.read(read),
             **fields.answered(given, error),
         )
+
+    def _offered(self, ctx: Context, asked: Iterable[Input]) -> dict[str, Offered]:
+        return {each.name: self.offers[each.name](ctx) for each in asked if each.name in self.offers}
 
     async def submit(self, visit: Visit, form: Form) -> Response:
         """Do what the form asks for, and go on to the record; or show the form again with what is wrong."""
@@ -213,13 +219,17 @@ class Pages:
                 for title, text in self.noun.notices(record, ctx.now)
             ],
             "facts": [
-                (each, shown.cell(record, each))
+                (each, shown.cell(record, each, href=self._link(record, each)))
                 for each in self.noun.facts
                 if not shown.is_empty(record, each)
             ],
             "can": [(each, _asked(each), sentence(each.consequence, record, ctx.now, texts)) for each in can],
+            "offered": self._offered(ctx, (each for action in can for each in _asked(action))),
             "version": version_of(record),
         }
+
+    def _link(self, record: Any, each: Shows) -> str:
+        return address(self.links[each.name], getattr(record, each.name)) if each.name in self.links else ""
 
     async def act(self, visit: Visit, form: Form) -> Response:
         """Do what a button says."""
@@ -287,7 +297,7 @@ class Shown:
         """Check whether a field has nothing to show."""
         return getattr(record, each.name, "") in (None, "", ())
 
-    def cell(self, record: Any, each: Shows, *, href: str = "") -> Cell:
+    def cell(self, record: Any, each: Shows, *, href: str = "", longest: int = PROSE_BOUND) -> Cell:
         """Return a field as a cell of a table or a fact."""
         if each.name == "state" and self.noun.badge:
             text, tone = self.noun.badge(self.ctx.actor, record, self.ctx.now)
@@ -299,6 +309,7 @@ class Shown:
         # What people wrote stays as they wrote it.
         if self.kinds.get(each.name) in _NAMED | {"actor"}:
             text = text[:1].upper() + text[1:]
+        text = text if len(text) <= longest else f"{text[:longest]}…"
         return Cell(text, href, self.text(record, each.note) if each.note else "")
 
 

@@ -8,7 +8,6 @@ from hilum.surfaces.console.developer import apps as developer_apps
 from hilum.surfaces.console.developer import changes as developer_changes
 from hilum.surfaces.console.developer import clients as developer_clients
 from hilum.surfaces.console.developer import contacts as developer_contacts
-from hilum.surfaces.console.developer import defects as developer_defects
 from hilum.surfaces.console.developer import (
     proposals,
     reviews,
@@ -26,7 +25,6 @@ from hilum.surfaces.console.models import Console
 from hilum.surfaces.console.operations import (
     apps,
     books,
-    defects,
     eligibility,
     entries,
     evidence,
@@ -47,6 +45,7 @@ from hilum.surfaces.console.shared import (
     activity,
     agreements,
     approvals,
+    defects,
     deletion_requests,
     guide,
     offboardings,
@@ -107,8 +106,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.scopes", scopes.show_list),
         *desk.route("operations.product", scopes.show, scopes.deprecate),
         *desk.route("operations.evidence", evidence.show, evidence.act),
-        *desk.route("operations.defects", defects.show_list),
-        *desk.route("operations.defect", defects.show, defects.act),
+        *defects.OPERATIONS.routes(desk),
         *desk.route("operations.offboardings", offboardings.show_list),
         *desk.route("operations.offboarding_new", offboardings.show_new, offboardings.ask),
         *desk.route("operations.offboarding", offboardings.show),
@@ -229,9 +227,7 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.proposal", proposals.show, proposals.put),
         *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
         *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
-        *desk.route("developer.defects", developer_defects.show_list),
-        *desk.route("developer.defect_new", developer_defects.show_new, developer_defects.report),
-        *desk.route("developer.defect", developer_defects.show),
+        *defects.DEVELOPER.routes(desk),
         *desk.route("developer.transfer", transfers.show, transfers.act),
         *desk.route("developer.offer", transfers.show_offer, transfers.answer),
         *desk.route("developer.changes", developer_changes.show_list),

@@ -66,6 +66,7 @@ PAGES = (
         roles=READS_AUDIT,
     ),
     page("defects", "/defects", "Defects", "What got past us?", menu="Apps"),
+    page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=ACTS_ON_APPS),
     page("defect", "/defects/{id}", "Defect", "Could we have caught it?", "defects"),
     page(
         "offboardings", "/offboardings", "Offboardings", "Who left, and what is erased?", menu="Organisations"
