@@ -7,7 +7,6 @@ from hilum.foundation.kernel.pages import PAGE_BOUND
 from hilum.policy.matrix import service as policies
 from hilum.review.defects import service as defects
 from hilum.surfaces.console.actions import Offered, Pages
-from hilum.surfaces.console.developer import frame
 
 VERSIONS_SHOWN = 500
 _WHERE = "where it was first seen, and whether the sandbox could have shown it."
@@ -15,10 +14,9 @@ _WHERE = "where it was first seen, and whether the sandbox could have shown it."
 
 def _versions(ctx: Context) -> Offered:
     """Offer the versions of the vendor's apps, those added last first."""
-    vendor = frame.own_vendor(ctx)
     apps = {
         each.id: each
-        for each in registry.browse_apps(ctx, AppsQuery(vendor=vendor, limit=PAGE_BOUND)).apps
+        for each in registry.browse_apps(ctx, AppsQuery(vendor=ctx.actor.vendor or "", limit=PAGE_BOUND)).apps
         if each.tenant is None
     }
     versions = registry.read_versions(ctx, list(apps)).values() if apps else ()
