@@ -40,7 +40,13 @@ class NewDefect:
     version: Annotated[
         VersionId,
         ID,
-        Arg("App and version.", '"Chart Viewer@1.0"', label="Of which version", names="version", placed=True),
+        Arg(
+            "App and version, such as Chart Viewer@1.0.",
+            '"Chart Viewer@1.0"',
+            label="Of which version",
+            names="version",
+            placed=True,
+        ),
     ]
     seen_in: Annotated[
         Seen,

@@ -26,7 +26,14 @@ REPORTERS = (*JUDGES, "vendor_owner", "vendor_developer")
 READERS = (STAFF, MEMBER)
 OpenDefect = Annotated[str, ID, Arg("The defect.", "def_01h...", target=True)]
 Outcome = Annotated[
-    str, PROSE, Arg("What was done.", '"Fixed in 1.1, which is certified."', label="What was done", area=True)
+    str,
+    PROSE,
+    Arg(
+        "What was done; its vendor reads it.",
+        '"Fixed in 1.1, which is certified."',
+        label="What was done",
+        area=True,
+    ),
 ]
 OneApp = Annotated[AppId | None, ID, Arg("Only those of one app.", names="app")]
 _TONES = {State.TO_TAG: "bad", State.OPEN: "warn", State.CLOSED: "plain"}
