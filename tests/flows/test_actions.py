@@ -95,9 +95,21 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         breakglass.USES.add(ctx.tx, use)
         limit = AlertKind.REFUSED, 5, {"calls": 100, "refused": 20}
         about = AppId("app_1"), TenantId("general"), VendorId("ven_1"), *limit, ctx.now, ctx.now
-        seen = Seen.SANDBOX, Severity.LOW, "Shows the wrong day.", ctx.now, None, "staff:per_2", ctx.now
-        about_version = AppId("app_1"), VendorId("ven_1"), VersionId("ver_1"), "1.0"
-        defects.DEFECTS.add(ctx.tx, Defect(IDS["defect"], *about_version, *seen))
+        defect = Defect(
+            IDS["defect"],
+            AppId("app_1"),
+            VendorId("ven_1"),
+            VersionId("ver_1"),
+            "1.0",
+            Seen.SANDBOX,
+            Severity.LOW,
+            "Shows the wrong day.",
+            ctx.now,
+            None,
+            "staff:per_2",
+            ctx.now,
+        )
+        defects.DEFECTS.add(ctx.tx, defect)
         conflict = ConflictOfInterest(
             IDS["conflict_of_interest"], PersonId("per_2"), VendorId("ven_1"), "I worked there.", ctx.now
         )
