@@ -53,7 +53,8 @@ def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> N
     # Those of a run, a conflict of interest and a request are opened in test_console_reviewers.py, those of a change in test_console_changes.py.
     others = {
         "review.run",
-        "review.conflict_of_interest",
+        "review.conflict",
+        "review.conflict_new",
         "review.access",
         "review.change",
         "review.change_logo",
