@@ -26,6 +26,9 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.errors import NotPermitted
 from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId, VersionId
 from hilum.identity.signin.policy import actor_of
+from hilum.operations.incidents import store as incidents
+from hilum.operations.incidents.models import Incident, IncidentKind, IncidentSeverity
+from hilum.operations.incidents.policy import notice_to
 from hilum.operations.monitoring import store as monitoring
 from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.records.audit import service as audit
@@ -51,6 +54,8 @@ IDS: Mapping[str, str] = {
     "alert": "alt_1",
     "conflict_of_interest": "coi_1",
     "defect": "def_1",
+    "incident": "inc_1",
+    "incident_notice": "inn_1",
 }
 """A record of each noun, at General."""
 MEMBERS: Mapping[str, str] = {
@@ -60,6 +65,8 @@ MEMBERS: Mapping[str, str] = {
     "alert": "gina",
     "conflict_of_interest": "root",
     "defect": "root",
+    "incident": "root",
+    "incident_notice": "gina",
 }
 """Somebody who may see the record of a noun. ``STRANGER`` has the same role elsewhere."""
 STRANGER = "carl"
@@ -114,6 +121,26 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
             IDS["conflict_of_interest"], PersonId("per_2"), VendorId("ven_1"), "I worked there.", ctx.now
         )
         disciplines.CONFLICTS.add(ctx.tx, conflict)
+        incident = Incident(
+            IDS["incident"],
+            IncidentKind.OUTAGE,
+            IncidentSeverity.SEV3,
+            "Answers nothing",
+            (AppId("app_1"),),
+            VendorId("ven_1"),
+            (TenantId("general"),),
+            ctx.now,
+            ctx.now,
+            "staff:per_2",
+            PersonId("per_2"),
+            reach={"report": {"hospitals": {}, "calls": 0, "patients": 0, "people": 0}},
+            reach_at=ctx.now,
+            statement="The app is stopped.",
+            notice_number=1,
+        )
+        incidents.INCIDENTS.add(ctx.tx, incident)
+        notice = notice_to(incident, IDS["incident_notice"], TenantId("general"), ctx.now)
+        incidents.NOTICES.add(ctx.tx, notice)
         monitoring.ALERTS.add(ctx.tx, Alert(IDS["alert"], *about))
 
     made.system(stand)

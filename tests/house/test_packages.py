@@ -34,6 +34,7 @@ STORES = {
     "queue_store",
     "sealed_store",
     "use_store",
+    "reach_store",
 }
 """What holds SQL in a module; the audit's index of accesses and its counts of decisions are stores in a file of their own."""
 COMPOSES = {"server", "surfaces.cli"}

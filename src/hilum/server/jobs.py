@@ -24,9 +24,11 @@ from hilum.hospitals.vendor_hospitals import live as own_hospitals
 from hilum.hospitals.vendor_hospitals import service as snapshots
 from hilum.operations.dry_runs import jobs as dryruns
 from hilum.operations.dry_runs.models import DRY_RUN_EVERY
+from hilum.operations.incidents import jobs as incidents
+from hilum.operations.incidents.models import JOB_EVERY
 from hilum.operations.monitoring import jobs as monitoring
 from hilum.operations.monitoring.models import ALERTS_EVERY
-from hilum.records.audit import anchor
+from hilum.records.audit import anchor, reach_store
 from hilum.records.audit import live as journals
 from hilum.records.audit import service as audit
 from hilum.records.audit.decision_counts import DecisionCounts
@@ -105,6 +107,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
             lambda job_lease: find_undeclared_use(job_lease, settings, reached),
         ),
         Job("alerts", ALERTS_EVERY, lambda job_lease: judge_alerts(job_lease, settings)),
+        Job("incidents", JOB_EVERY, lambda job_lease: follow_incidents(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
@@ -259,6 +262,17 @@ def judge_alerts(job_lease: JobLease, settings: Settings) -> None:
     """Judge the calls of the last hour by the alert thresholds of the policy (C20)."""
     counts, now = _decisions(job_lease, settings), job_lease.uow.clock.now()
     monitoring.run(job_lease, counts, now, lambda: _may_continue(job_lease))
+
+
+def follow_incidents(job_lease: JobLease, settings: Settings) -> None:
+    """Count whom incidents reached, and send their notices."""
+    journal = settings.journal_dir, settings.database_url
+    records = incidents.Records(
+        partial(reach_store.read, *journal),
+        partial(journals.read_permits, *journal),
+        partial(journals.is_indexed, *journal),
+    )
+    incidents.run(job_lease, records, lambda: _may_continue(job_lease))
 
 
 def write_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from hilum.apps.clients.admissions import (
     AUTHENTICATION,
@@ -63,7 +64,7 @@ from hilum.foundation.standards.smart.scopes import (
     parse_scope,
 )
 from hilum.identity.people.models import VendorRight
-from hilum.identity.people.policy import name_fault, origin_fault
+from hilum.identity.people.policy import is_loopback, name_fault, origin_fault
 
 __all__ = [
     "AUTHENTICATION",
@@ -418,6 +419,12 @@ def validate_redirect_uri(
 def redirect_matches(registered: Iterable[str], presented: str, *, deployment: Deployment) -> bool:
     """Check whether a presented redirect URI is registered: compared exactly, except for a native app's loopback port (C3)."""
     return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
+
+
+def hosts_of(client: Client) -> frozenset[str]:
+    """Return the hosts of a client's keys and redirects; this machine itself says nothing about who runs it."""
+    hosts = (urlsplit(each).hostname or "" for each in (client.jwks_uri, *client.redirect_uris))
+    return frozenset(host for host in hosts if host and not is_loopback(host))
 
 
 def may_manage_system_clients(actor: Actor, tenant: TenantId) -> bool:

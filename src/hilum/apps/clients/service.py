@@ -340,6 +340,21 @@ def launched_of(ctx: Context, apps: Collection[AppId]) -> dict[AppId, list[Clien
     return launched
 
 
+def hosts_of(ctx: Context, apps: Collection[AppId]) -> frozenset[str]:
+    """Return the hosts of the keys and redirects of some apps, without a permission check; this machine itself is none."""
+    return frozenset(host for each in store.read_clients(ctx.tx, apps) for host in policy.hosts_of(each))
+
+
+def apps_at(ctx: Context, hosts: Collection[str], limit: int) -> dict[AppId, set[str]]:
+    """Return the apps with keys or redirects at some hosts, and which, without a permission check; of at most ``limit`` clients a host."""
+    found: dict[AppId, set[str]] = {}
+    for host in hosts:
+        for client in store.list_at(ctx.tx, host, limit):
+            if host in policy.hosts_of(client):
+                found.setdefault(client.app, set()).add(host)
+    return found
+
+
 def find_named(ctx: Context, named: str) -> list[Client]:
     """Find clients by id or exact name, without secrets and without a permission check; ``NAMED_BOUND`` at most."""
     return store.find_named(ctx.tx, named, NAMED_BOUND)

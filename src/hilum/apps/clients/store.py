@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    cast,
     exists,
     or_,
     select,
@@ -259,6 +260,13 @@ def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clien
     if found is None:
         raise CLIENTS.missing()
     return found
+
+
+def list_at(tx: Connection, host: str, limit: int) -> list[Client]:
+    """List clients in whose addresses of keys or redirects a host's name stands, by id; every client is looked at."""
+    where = (clients.c.jwks_uri, cast(clients.c.redirect_uris, Text))
+    here = or_(*(column.contains(f"//{host}", autoescape=True) for column in where))
+    return CLIENTS.page(tx, PageQuery("", limit), here)
 
 
 def find_named(tx: Connection, named: str, limit: int) -> list[Client]:

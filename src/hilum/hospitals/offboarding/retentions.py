@@ -137,6 +137,7 @@ RETENTIONS = (
         _KEEP,
         "signed results of apps tried on synthetic patients, which reviews refer to",
     ),
+    Retention("incidents_notice", _TENANT, _KEEP, "what the hospital was told of incidents", exported=True),
     Retention("audit_hold", _TENANT, _KEEP, "what was held, by whom and why"),
     Retention("offboardings_offboarding", _TENANT, _KEEP, "who let the hospital leave, and this proof"),
     Retention(
@@ -170,6 +171,7 @@ HAVE_NO_HOSPITAL = frozenset(
     {
         "access_found",
         "factors_challenge",
+        "incidents_incident",
         "lease",
         "notices_notice",
         "review_right",

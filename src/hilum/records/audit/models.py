@@ -525,6 +525,38 @@ HOLDS_BOUND = 200
 HOLD_REASON_BOUND = 500
 
 
+@dataclass(frozen=True, slots=True)
+class ReachQuery:
+    """Whom some apps reached in a window. ``tenants``: the hospitals to list; with ``narrowed``, the only ones that count."""
+
+    apps: tuple[str, ...]
+    tenants: tuple[str, ...]
+    since: datetime
+    until: datetime
+    narrowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TenantReach:
+    """What was permitted: how many calls, about how many patients, to how many people under how many authorizations, and when."""
+
+    calls: int
+    patients: int
+    people: int
+    authorizations: int
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom apps reached, in all and at each hospital; ``refused``: calls that were not permitted."""
+
+    total: TenantReach
+    by_tenant: Mapping[str, TenantReach]
+    refused: int
+
+
 # Purges choose by time alone, so that a purge never has to read what it removes (ADR 33).
 @dataclass(frozen=True, slots=True)
 class Hold:

@@ -99,6 +99,9 @@ class MailKind(StrEnum):
     CREDENTIALS_UNUSED = "credentials_unused"
     REQUESTS_WAIT = "requests_wait"
     REQUEST_DECIDED = "request_decided"
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT = "incident"
+    INCIDENT_VENDOR = "incident_vendor"
 
 
 URGENT = frozenset(
@@ -112,6 +115,9 @@ URGENT = frozenset(
         MailKind.USE_EXCEEDS,
         MailKind.FINDINGS_STOPPED,
         MailKind.APP_HELD,
+        MailKind.INCIDENT_OPENED,
+        MailKind.INCIDENT,
+        MailKind.INCIDENT_VENDOR,
     }
 )
 """Mails that leave before all others: links that somebody waits for, second people, stops and what may be a breach; no reminder and no digest."""
@@ -136,6 +142,7 @@ class EventKind(StrEnum):
     REVIEW_NEWS = "review.news"
     REVIEW_LATE = "review.late"
     CERTIFICATE_ENDING = "certificate.ending"
+    INCIDENT = "app.incident"
 
 
 class State(StrEnum):

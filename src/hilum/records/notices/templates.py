@@ -472,49 +472,39 @@ APP_CERTIFICATE_ENDED = Template(
     _CERTIFICATE,
     _CERTIFICATE_ROWS,
 )
-TEMPLATES = {
-    each.id.value: each
-    for each in (
-        CONTACT_PROOF,
-        CONTACT_RENEWAL,
-        DOMAIN_ENDS,
-        AGREEMENT_ASKED,
-        AGREEMENT_ENDING,
-        AGREEMENT_LAPSED,
-        SERVICE_OWNER_ASKED,
-        SERVICE_OWNER_ENDS,
-        SERVICE_OWNER_LOST,
-        DELETION_REQUEST_REQUESTED_MAIL,
-        ENROLMENT,
-        APPROVAL_WAITS,
-        FACTORS_RESET_ASKED,
-        FACTORS_RESET,
-        SCOPE_ENDS,
-        SCOPE_ENDED,
-        USE_EXCEEDS,
-        LIMITS_TIGHTEN,
-        BOOK_CHANGED,
-        BOOK_CHANGES,
-        BREAK_GLASS,
-        CERTIFICATE_ENDS,
-        CERTIFICATE_ENDED,
-        CERTIFICATE_GRACE,
-        APP_CERTIFICATE_ENDS,
-        APP_CERTIFICATE_GRACE,
-        APP_CERTIFICATE_ENDED,
-        FINDINGS_OPENED,
-        FINDINGS_WARNED,
-        FINDINGS_STOPPED,
-        APP_HELD,
-        REVIEW_NEWS,
-        REVIEW_LATE,
-        ALERT,
-        APP_ALERT,
-        CREDENTIALS_UNUSED,
-        REQUESTS_WAIT,
-        REQUEST_DECIDED,
-    )
-}
+INCIDENT_OPENED = Template(
+    MailKind.INCIDENT_OPENED,
+    "An incident was opened",
+    (
+        "It must be contained by {due}.",
+        "Its steps, and the button that stops the app, are at Incidents in /operations, or: hilum incident show {incident}",
+    ),
+    {"summary": Kind.NAME, "severity": Kind.WORD, "incident": Kind.ID, "due": Kind.MOMENT},
+    (("Incident", "summary"), ("Severity", "severity")),
+)
+_INCIDENT = {"what": Kind.NAME, "severity": Kind.WORD, "notice": Kind.ID}
+_INCIDENT_ROWS = (("App or vendor", "what"), ("Severity", "severity"))
+INCIDENT = Template(
+    MailKind.INCIDENT,
+    "An incident concerns your hospital",
+    (
+        "An app that is used at your hospital did harm, or may have done. What happened, how many of your patients it concerns, and what you should do stands in the notice.",
+        "Read and acknowledge it: Incidents in /tenant, or hilum incident-notice show {notice}",
+    ),
+    _INCIDENT,
+    _INCIDENT_ROWS,
+)
+INCIDENT_VENDOR = Template(
+    MailKind.INCIDENT_VENDOR,
+    "An incident concerns one of your apps",
+    (
+        "One of your apps did harm, or may have done. What happened, and what is expected of you, stands in the notice. The hospitals that it reached were told.",
+        "Read and acknowledge it: Incidents in /developer, or hilum incident-notice show {notice}",
+    ),
+    _INCIDENT,
+    _INCIDENT_ROWS,
+)
+TEMPLATES = {each.id.value: each for each in tuple(globals().values()) if isinstance(each, Template)}
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}
 WEBHOOK_PING = EventType(EventKind.PING, {"webhook_id": Kind.ID})
@@ -560,24 +550,5 @@ EVENT_REVIEW_LATE = EventType(EventKind.REVIEW_LATE, _OF_REVIEW | {"stage": Kind
 EVENT_CERTIFICATE_ENDING = EventType(
     EventKind.CERTIFICATE_ENDING, {"certificate_id": Kind.ID, "app_id": Kind.ID, "ends": Kind.MOMENT}
 )
-EVENTS = {
-    each.id.value: each
-    for each in (
-        WEBHOOK_PING,
-        CONTACT_PROVED,
-        CONTACT_LAPSED,
-        DOMAIN_PROVED,
-        DOMAIN_LAPSED,
-        EVENT_AGREEMENT_ENDING,
-        EVENT_AGREEMENT_LAPSED,
-        DELETION_REQUEST_REQUESTED,
-        SCOPE_ENDING,
-        APP_USE_EXCEEDS,
-        APP_LIMITS_TIGHTEN,
-        APP_FINDINGS,
-        APP_ALERTED,
-        EVENT_REVIEW_NEWS,
-        EVENT_REVIEW_LATE,
-        EVENT_CERTIFICATE_ENDING,
-    )
-}
+APP_INCIDENT = EventType(EventKind.INCIDENT, {"app_id": Kind.ID, "notice_id": Kind.ID, "severity": Kind.WORD})
+EVENTS = {each.id.value: each for each in tuple(globals().values()) if isinstance(each, EventType)}

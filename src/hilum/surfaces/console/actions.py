@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from typing import Any, get_type_hints
 
@@ -51,6 +52,7 @@ class Pages:
     """The pages of a noun in one console, by the key of the page of one record: ``tenant.service_owner``, ``tenant.service_owners``, ``tenant.service_owner_new``.
 
     Functions and not actions, as they are called elsewhere. ``offers``: what fields of forms offer. ``links``: the page of what a field names, by its key.
+    ``template``: of a record's page, if it shows more than its facts; ``more`` reads what that needs.
     """
 
     key: str
@@ -63,6 +65,8 @@ class Pages:
     lead: str = ""
     new_lead: str = ""
     empty: Callable[[bool], tuple[str, str]] = lambda _may: ("Nothing yet", "")
+    template: str = "console/actions/show.html"
+    more: Callable[[Context, Any], Mapping[str, Any]] = lambda _ctx, _record: {}
 
     @property
     def noun(self) -> Noun:
@@ -125,8 +129,8 @@ class Pages:
     # --- the form --------------------------------------------------------------------------------------------------------------
 
     async def show_new(self, visit: Visit) -> Response:
-        """Show the form of the action that makes a new record."""
-        return await self._form(visit)
+        """Show the form of the action that makes a new record, filled with what the address has."""
+        return await self._form(visit, visit.query())
 
     async def _form(
         self, visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None
@@ -198,7 +202,7 @@ class Pages:
     ) -> Response:
         found = await visit.read(partial(self._read, id_=visit.param()))
         refused = error if isinstance(error, Invalid | Conflict) else None
-        return visit.render("console/actions/show.html", **found, **fields.answered(given, refused))
+        return visit.render(self.template, blank=fields.NO_FORM, **found, **fields.answered(given, refused))
 
     def _read(self, ctx: Context, id_: str) -> dict[str, Any]:
         record = perform(ctx, declared(self.show), {}, target=id_)
@@ -226,6 +230,7 @@ class Pages:
             "can": [(each, _asked(each), sentence(each.consequence, record, ctx.now, texts)) for each in can],
             "offered": self._offered(ctx, (each for action in can for each in _asked(action))),
             "version": version_of(record),
+            **self.more(ctx, record),
         }
 
     def _link(self, record: Any, each: Shows) -> str:
@@ -287,6 +292,8 @@ class Shown:
             return "You"
         if kind in _NAMED:
             return self.known.get(str(value), _UNKNOWN.get(kind, str(value)))
+        if isinstance(value, StrEnum):
+            return value.value.replace("_", " ")
         return f"{value:%Y-%m-%d}" if isinstance(value, datetime) else str(value)
 
     def texts(self, record: Any) -> dict[str, str]:

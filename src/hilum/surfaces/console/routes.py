@@ -48,6 +48,7 @@ from hilum.surfaces.console.shared import (
     defects,
     deletion_requests,
     guide,
+    incidents,
     offboardings,
     search,
     switches,
@@ -107,6 +108,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.product", scopes.show, scopes.deprecate),
         *desk.route("operations.evidence", evidence.show, evidence.act),
         *defects.OPERATIONS.routes(desk),
+        *incidents.OPERATIONS.routes(desk),
         *desk.route("operations.offboardings", offboardings.show_list),
         *desk.route("operations.offboarding_new", offboardings.show_new, offboardings.ask),
         *desk.route("operations.offboarding", offboardings.show),
@@ -158,6 +160,7 @@ def _tenant(desk: Desk) -> list[Route]:
             multi=("category",),
         ),
         *desk.route("tenant.emergency", emergencies.show, emergencies.act),
+        *incidents.TENANT.routes(desk),
         *_shared(desk, Console.TENANT),
     ]
 
@@ -228,6 +231,7 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
         *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
         *defects.DEVELOPER.routes(desk),
+        *incidents.DEVELOPER.routes(desk),
         *desk.route("developer.transfer", transfers.show, transfers.act),
         *desk.route("developer.offer", transfers.show_offer, transfers.answer),
         *desk.route("developer.changes", developer_changes.show_list),

@@ -50,6 +50,8 @@ PAGES = (
     page("defects", "/defects", "Defects", "What is wrong with our apps?", menu="Reviews"),
     page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=DEVELOPERS),
     page("defect", "/defects/{id}", "Defect", "What became of it?", "defects"),
+    page("incidents", "/incidents", "Incidents", "Which harm did our apps do?", menu="Reviews"),
+    page("incident", "/incidents/{id}", "Incident", "What is expected of us?", "incidents"),
     page("snapshots", "/snapshots", "Snapshots", "Where can we try things on our own?", menu="Snapshots"),
     page("snapshot", "/snapshots/{id}", "Snapshot", "How do I open it?", "snapshots"),
     page("contacts", "/contacts", "Contacts & domains", "How can people reach us?", menu="Company"),

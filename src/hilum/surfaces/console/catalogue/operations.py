@@ -18,6 +18,9 @@ PAGES = (
     page(
         "request", "/requests/{id}", "Request", "Why was it answered this way?", "search", roles=READS_AUDIT
     ),
+    page("incidents", "/incidents", "Incidents", "What harm is being dealt with?", menu="Now"),
+    page("incident_new", "/incidents/new", "Open an incident", "What happened?", "incidents", roles=SECONDS),
+    page("incident", "/incidents/{id}", "Incident", "What is to be done now?", "incidents"),
     page("apps", "/apps", "Apps", "Which apps are there?", menu="Apps"),
     page("app", "/apps/{id}", "App", "What is this app, and what happened to it?", "apps"),
     page("switches", "/switches", "Switches", "What is stopped?", menu="Switches"),

@@ -56,6 +56,8 @@ PAGES = (
     page("stop", "/switches/new", "Stop something", "What would it stop?", "switches"),
     page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
     page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
+    page("incidents", "/incidents", "Incidents", "Which harm by apps concerns us?", menu="Activity"),
+    page("incident", "/incidents/{id}", "Incident", "What happened, and what should we do?", "incidents"),
     page("emergencies", "/emergencies", "Emergencies", "Who opened restricted records?", menu="Activity"),
     page("emergency_settings", "/emergencies/settings", "Allowed", "What may be opened?", "emergencies"),
     page("emergency", "/emergencies/{id}", "Emergency access", "Was there an emergency?", "emergencies"),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -11,6 +11,9 @@ from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import Mode, Switch
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.operations.incidents import policy as incident_policy
+from hilum.operations.incidents import service as incidents
+from hilum.operations.incidents.models import Incident
 from hilum.operations.monitoring import service as monitoring
 from hilum.records.audit.models import LATENCY_EDGES_MS, SLOT, AccessQuery, Traffic
 from hilum.surfaces.console import service, words
@@ -22,6 +25,7 @@ from hilum.surfaces.console.parts import alerts
 STOPS_SHOWN = 20
 SLOW_SHOWN = 8
 ALERTS_SHOWN = 20
+INCIDENTS_SHOWN = 10
 HOUR = timedelta(hours=1)
 SHARE = 0.95
 
@@ -64,7 +68,8 @@ def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
         ],
         "decided": total.decided,
         "refused_share": f"{100 * total.refused / total.decided:.1f} %" if total.decided else "",
-        "alerts": _alerts(ctx),
+        "alerts": _alerts(ctx, visit),
+        "incidents": _incidents(ctx),
         "judged": monitoring.last_run(ctx),
         "nodes": visit.ports.nodes(ctx),
         "health": visit.ports.health(),
@@ -72,9 +77,30 @@ def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _alerts(ctx: Context) -> list[dict[str, Any]]:
-    found = alerts.rows(ctx, monitoring.newest_open(ctx, ALERTS_SHOWN))
-    return [each | {"href": address("operations.app", each["app_id"])} for each in found]
+def _alerts(ctx: Context, visit: Visit) -> list[dict[str, Any]]:
+    may_open = visit.may_open("operations.incident_new")
+    return [
+        each
+        | {
+            "href": address("operations.app", each["app_id"]),
+            "open": address("operations.incident_new", alert=each["id"]) if may_open else "",
+        }
+        for each in alerts.rows(ctx, monitoring.newest_open(ctx, ALERTS_SHOWN))
+    ]
+
+
+def _incidents(ctx: Context) -> list[tuple[Incident, datetime, bool, str]]:
+    """List the open incidents: each with when it is to be contained, whether a clock of it ran out, and its page."""
+    found = incidents.list_incidents(ctx, PageQuery(limit=INCIDENTS_SHOWN), open_only=True)
+    return [
+        (
+            each,
+            incident_policy.contain_by(each, ctx.now),
+            bool(incident_policy.late_for(each, ctx.now)),
+            address("operations.incident", each.id),
+        )
+        for each in found
+    ]
 
 
 def _stop(switch: Switch, names: service.Names) -> dict[str, Any]:

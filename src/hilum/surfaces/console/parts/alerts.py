@@ -36,6 +36,7 @@ def rows(ctx: Context, found: Iterable[Alert]) -> list[dict[str, Any]]:
     names = service.names(ctx, [each.app for each in alerts], tenants={each.tenant for each in alerts})
     return [
         {
+            "id": each.id,
             "app_id": each.app,
             "app": names.app(each.app),
             "hospital": names.tenant(each.tenant),

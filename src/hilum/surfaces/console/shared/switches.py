@@ -257,6 +257,9 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "wide": switch.target.kind in WIDE,
         "releasable": in_force and visit.may_open(at(visit, "release")) and may_release(ctx.actor, switch),
         "release": address(at(visit, "release"), switch.id),
+        "incident": address("operations.incident_new", switch=switch.id)
+        if in_force and visit.page.console is Console.OPERATIONS and visit.may_open("operations.incident_new")
+        else "",
         "timeline": [words.timeline_entry(each, names) for each in events],
         "reads": reads,
     }
