@@ -22,6 +22,7 @@ from tests.browser.furnished import Furnished, caller, furnished, owner, sent
 from tests.browser.keys import faults_of_keys, skip_to_content, walk_by_tab
 from tests.browser.phone import kind, seen_on_a_phone, without_script
 from tests.browser.stage import PHONE, SHOTS, Stage, shoot
+from tests.sim.processes import until
 
 HERE = Path(__file__).parent
 PAGES_BOUND = 60
@@ -113,6 +114,7 @@ def furnish(stage: Stage) -> str:
             let_leave(stage, security)
             lower(stage, security, apps["Lumen Chart"])
             find_defect(security, apps["Lumen Chart"])
+            notify_of_an_incident(security, apps["Lumen Chart"])
         return str(apps["Lumen Chart"]["id"])
 
 
@@ -157,6 +159,22 @@ def find_defect(security: httpx2.Client, app: dict[str, Any]) -> None:
     version = sent(security.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
     seen = {"seen_in": "sandbox", "severity": "low", "first_seen_at": datetime.now(UTC).isoformat()}
     sent(security.post("/defects", json=seen | {"version": version, "summary": "Shows the wrong day."}))
+
+
+def notify_of_an_incident(security: httpx2.Client, app: dict[str, Any]) -> None:
+    """Open an incident about an app, count whom it reached, and send its notices."""
+    order = {"kind": "wrong_display", "severity": "sev3", "summary": "It shows the wrong day."}
+    opened = sent(security.post("/incidents", json=order | {"app": app["id"], "tenants": ["general"]}))
+    path = f"/incidents/{opened['id']}"
+
+    def following(act: str, **body: str) -> None:
+        current = sent(security.get(path))
+        sent(security.post(f"{path}/{act}", json=body, headers={"If-Match": f'"{current["etag"]}"'}))
+
+    following("measure")
+    until(lambda: sent(security.get(path))["reach_at"])
+    following("notify", statement="Dates are a day late. Look at the chart itself.")
+    until(lambda: sent(security.get(path))["notified_at"])
 
 
 @contextmanager

@@ -26,6 +26,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Stop something: you see what is open and who is affected first, and on the switch's page when each worker began to refuse. Wide switches are released by two people.",
             "hilum switch engage",
         ),
+        "operations.incidents": (
+            "Harm by apps, from the first alert to what was learned: stop it, count whom it reached, tell the hospitals and the vendor, and close it. Each page says what is to be done next.",
+            "hilum incident open",
+        ),
         "operations.audit": (
             "What apps did and what people changed. Your access is recorded, too. Evidence has holds and the anchor.",
             "hilum audit accesses",
@@ -94,6 +98,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What apps did, by app, person or patient, and what people changed. Open a line to see why it was answered so.",
             "hilum audit accesses",
         ),
+        "tenant.incidents": (
+            "Harm by apps that concerned your hospital: what happened, how many of your patients, and what to do. Confirm that you have read each notice.",
+            "hilum incident-notice list",
+        ),
         "tenant.switches": (
             "Stop an app or a person here; it acts within two seconds.",
             "hilum switch engage",
@@ -117,6 +125,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "developer.defects": (
             "What is wrong with versions of your apps, and where it was first seen. You report one; the platform's staff say whether the sandbox could have shown it, and close it.",
             "hilum defect report",
+        ),
+        "developer.incidents": (
+            "Harm by your apps: what was stopped, whom it reached, and what is expected of you. Confirm that you have read each notice.",
+            "hilum incident-notice list",
         ),
         "developer.contacts": (
             "Addresses are proved by a link that is mailed there, domains by a line in a file. A proof ends, and mail comes before.",
