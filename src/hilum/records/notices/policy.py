@@ -54,7 +54,7 @@ _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a
 _ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=.{{1,64}}@){_LOCAL}@{_DOMAIN}")
 _DOT = re.compile(r"(?<![\w.。-])(v?[0-9]{1,9}(?:\.[0-9]{1,9}){1,2})(?![\w.。-])|([.。])(?=\S)")
 """The label of a version as a whole, or a dot within a word."""
-_WORD = re.compile(r"[a-z][a-z_ ]{0,39}")
+_WORD = re.compile(r"[a-z][a-z0-9_ ]{0,39}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9/_.-]+")
 _SOURCE_TAG = re.compile(r"\+[^@]*(?=@)")
