@@ -55,6 +55,9 @@ from hilum.operations.drills import store as drills
 from hilum.operations.drills.models import Drill
 from hilum.operations.dry_runs import store as dryruns
 from hilum.operations.dry_runs.models import Kind
+from hilum.operations.incidents import store as incidents
+from hilum.operations.incidents.models import Incident, IncidentKind, IncidentSeverity
+from hilum.operations.incidents.policy import notice_to
 from hilum.operations.monitoring import store as alert_store
 from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.operations.switch_administration import service as switch_administration
@@ -132,6 +135,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
+    "/api/v1/incidents/{id}/related": "a hundred at most",
     "/api/v1/alerts/progress": "one run",
     "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/service": "three criteria at most",
@@ -215,6 +219,8 @@ LISTS = {
     "/api/v1/conflicts-of-interest": "rita",
     "/api/v1/findings": "rita",
     "/api/v1/alerts": "rita",
+    "/api/v1/incidents": "otto",
+    "/api/v1/incident-notices": "otto",
     "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/regulated-access": "rita",
@@ -391,6 +397,7 @@ class Full:
             lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner(n, vendor, ctx.now))
         )
         self.site.system(lambda ctx: break_glass.USES.add(ctx.tx, emergency(n, ctx.now)))
+        self.site.system(add_incident, n=n, vendor=vendor)
 
     def _more_requests(self, n: int) -> None:
         gina = self.api("gina")
@@ -469,6 +476,26 @@ def emergency(n: int, now: datetime) -> Use:
 def first_vendor(site: ControlSite) -> VendorId:
     """Return the first vendor's id."""
     return VendorId(str(site.system(registry.list_vendors)[0].id))
+
+
+def add_incident(ctx: Context, n: int, vendor: VendorId) -> None:
+    """Add an incident, and what one hospital was told of it."""
+    incident = Incident(
+        f"inc_{n}",
+        IncidentKind.OUTAGE,
+        IncidentSeverity.SEV3,
+        "It is slow.",
+        (),
+        vendor,
+        (),
+        ctx.now,
+        ctx.now,
+        "staff:sam",
+        None,
+        reach={"report": {"hospitals": {}}},
+    )
+    incidents.INCIDENTS.add(ctx.tx, incident)
+    incidents.NOTICES.add(ctx.tx, notice_to(incident, f"inn_{n}", GENERAL, ctx.now))
 
 
 @pytest.fixture(scope="module")

@@ -297,6 +297,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "provider_edit",
             "link",
             "exception",
+            "incident",
         )
     }
     everybodys = {"tenant.service_owners": 200, "tenant.service_owner": 404, "tenant.guide": 200}

@@ -36,6 +36,7 @@ MISSING = {
         "defect",
         "entry",
         "entry_change",
+        "incident",
     )
 }
 """Pages of things that are not there: who may open them learns so."""

@@ -40,6 +40,7 @@ MISSING = {
     "developer.run",
     "developer.snapshot",
     "developer.defect",
+    "developer.incident",
     "developer.offer",
 }
 """Pages of things that are not there: who may open them learns so."""

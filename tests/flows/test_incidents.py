@@ -1,4 +1,4 @@
-"""Incidents from the first word to what was learned: stopped, counted, told, and closed (C160 to C163, K16)."""
+"""Incidents from the first word to what was learned: stopped, counted, told, and closed (C158 to C163)."""
 
 from datetime import timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from hilum.records.audit import live as journals
 from hilum.records.audit import reach_store
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery, Outcome
+from hilum.records.audit.policy import found_text
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 from hilum.records.notices.store import notices
@@ -110,7 +111,7 @@ def response(one_uow: UnitOfWork, clock: FakeClock) -> Response:
 
 @both_backends
 def test_an_incident_is_worked_through_from_its_first_word_to_what_was_learned(response: Response) -> None:
-    """C160, C161, C162."""
+    """C158, C159."""
     response.ground.use("general", "general", "children", days_ago=0)
     response.ground.clock.advance(timedelta(minutes=5))
 
@@ -158,7 +159,7 @@ def test_an_incident_is_worked_through_from_its_first_word_to_what_was_learned(r
 
 
 def test_a_phase_is_not_left_before_its_steps_are_done_or_left_out_with_a_reason(response: Response) -> None:
-    """C161: what the platform can check is not a matter of saying so."""
+    """C159: what the platform can check is not a matter of saying so."""
     made(response.open())
     refused = problem(response.act("advance"), 409, "steps_open")
     assert "Stop what does harm." in refused["detail"]
@@ -175,7 +176,7 @@ def test_a_phase_is_not_left_before_its_steps_are_done_or_left_out_with_a_reason
 
 
 def test_each_kind_of_incident_has_a_playbook_of_its_own(response: Response) -> None:
-    """C161."""
+    """C159."""
     for kind in ("compromised_app", "scope_escalation", "unauthorized_access", "leaking_vendor", "outage"):
         opened = made(response.open(kind=kind))
         assert [each["id"] for each in opened["steps"]] == [each.id for each in playbook(opened["kind"])]
@@ -196,7 +197,7 @@ def test_each_kind_of_incident_has_a_playbook_of_its_own(response: Response) -> 
 def test_an_order_that_makes_no_sense_opens_nothing(
     response: Response, change: dict[str, Any], field: str
 ) -> None:
-    """C160."""
+    """C158."""
     refused = response.open(**change)
     assert (refused.status_code, field in refused.text) == (422, True)
     assert made(response.site.api("sam").get("/incidents"), 200)["items"] == []
@@ -209,7 +210,7 @@ def test_what_does_not_exist_is_not_found(response: Response, named: dict[str, A
 
 @pytest.mark.parametrize("by", ["rita", "otto", "gina", "ann"])
 def test_only_those_who_may_stop_apps_open_and_work_on_incidents(response: Response, by: str) -> None:
-    """C160: nobody else opens one, or stops, counts, notifies and closes."""
+    """C158: nobody else opens one, or stops, counts, notifies and closes."""
     assert response.open(by).status_code == 403
     made(response.open())
     acts: dict[str, dict[str, Any]] = {
@@ -231,7 +232,7 @@ def test_only_those_who_may_stop_apps_open_and_work_on_incidents(response: Respo
 
 
 def test_hospitals_and_vendors_do_not_see_incidents_only_what_they_are_told(response: Response) -> None:
-    """C162: not the incident, nor that there is one."""
+    """C163: not the incident, nor that there is one."""
     made(response.open())
     owner = join(response.site, response.show()["vendor"], "lou", "owner")
     assert owner
@@ -244,7 +245,7 @@ def test_hospitals_and_vendors_do_not_see_incidents_only_what_they_are_told(resp
 
 @both_backends
 def test_each_hospital_is_told_its_own_counts_and_the_vendor_those_of_all(response: Response) -> None:
-    """C162: who was not reached gets nothing, and nobody sees another's."""
+    """C163: who was not reached gets nothing, and nobody sees another's."""
     response.ground.use("general", "general", "general", "children", days_ago=0)
     response.ground.clock.advance(timedelta(minutes=5))
     made(response.open())
@@ -284,7 +285,7 @@ def test_each_hospital_is_told_its_own_counts_and_the_vendor_those_of_all(respon
 
 
 def test_nobody_is_notified_before_it_is_counted_whom_it_reached(response: Response) -> None:
-    """C162: also not with the figures of an earlier count."""
+    """C163: also not with the figures of an earlier count."""
     response.ground.use("general", days_ago=0)
     response.ground.clock.advance(timedelta(minutes=5))
     made(response.open())
@@ -319,6 +320,38 @@ def test_the_count_is_signed_and_of_what_was_permitted_since_it_began(response: 
     assert not check(data=signed_bytes(report | {"patients": 0}))
 
 
+@both_backends
+def test_a_patient_or_a_person_who_was_reached_twice_counts_once(response: Response) -> None:
+    """C160: patients of one answer and of several, also at two hospitals; other apps and hospitals that it is not about do not count."""
+    ground = response.ground
+    ground.use("general", "general", "general", "general", "children", days_ago=0)
+    ground.use(
+        "general",
+        days_ago=0,
+        person="per_2",
+        patient="",
+        returned=3,
+        found=found_text({"pat-9": 1, "pat-1": 2}),
+    )
+    ground.use("general", days_ago=0, app="app_other", person="per_3", patient="pat-7")
+    ground.clock.advance(timedelta(minutes=5))
+
+    made(response.open())
+    report = response.count()
+    assert [report[each] for each in ("calls", "patients", "people")] == [6, 4, 2]
+    assert {each: found["patients"] for each, found in report["hospitals"].items()} == {
+        "children": 1,
+        "general": 4,
+    }
+
+    made(response.open(tenants=["children"]))
+    report = response.count()
+    assert ([report[each] for each in ("calls", "patients", "people")], set(report["hospitals"])) == (
+        [1, 1, 1],
+        {"children"},
+    )
+
+
 def test_a_count_waits_until_the_newest_records_are_indexed(response: Response) -> None:
     """C160: a count that is too small would be signed."""
     response.ground.use("general", days_ago=0, indexed=False)
@@ -347,7 +380,7 @@ class Dying(Lease):
 def test_a_job_that_dies_between_two_batches_notifies_everybody_once(
     response: Response, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C162, K3."""
+    """C163."""
     monkeypatch.setattr(jobs, "BATCH", 1)
     response.give_addresses()
     response.ground.use("general", "children", days_ago=0)
@@ -369,7 +402,7 @@ def test_a_job_that_dies_between_two_batches_notifies_everybody_once(
 
 
 def test_of_two_who_change_an_incident_the_second_is_told(response: Response) -> None:
-    """C160: on what they did not see, nobody acts."""
+    """C158: on what they did not see, nobody acts."""
     made(response.open())
     before = response.show()["etag"]
     made(response.act("contain", "sam", etag=before, where="everywhere", reason="Now."), 200)
@@ -380,7 +413,7 @@ def test_of_two_who_change_an_incident_the_second_is_told(response: Response) ->
 
 
 def test_a_switch_or_an_alert_says_what_an_incident_is_about(response: Response) -> None:
-    """C160: the app and the hospital follow from it, and what is stopped is contained."""
+    """C158: the app and the hospital follow from it, and what is stopped is contained."""
     order = {"kind": "app_tenant", "key": f"{response.app}/general", "mode": "full_stop", "reason": "odd"}
     switch = made(response.site.api("sam").post("/switches", json=order))
     opened = made(response.open(switch=switch["id"]))
@@ -414,7 +447,7 @@ def test_a_containment_that_stops_nothing_is_refused(
 
 
 def test_one_that_is_contained_again_begins_again(response: Response) -> None:
-    """C161: what was thought removed is stopped again, and its steps are asked for."""
+    """C159: what was thought removed is stopped again, and its steps are asked for."""
     made(response.open())
     for _ in range(2):
         for step in response.show()["steps"]:
@@ -438,7 +471,7 @@ def test_one_that_is_contained_again_begins_again(response: Response) -> None:
 def test_the_end_says_what_is_true(
     response: Response, change: dict[str, Any], status: int, word: str
 ) -> None:
-    """C163: a cause, what was changed, a scenario or why not, and a certification as it is."""
+    """C159: a cause, what was changed, a scenario or why not, and a certification as it is."""
     made(response.open())
     for step in response.show()["steps"]:
         made(response.act("settle", step=step["id"], outcome="skipped", reason="No need."), 200)
@@ -452,7 +485,7 @@ def test_the_end_says_what_is_true(
 
 
 def test_its_clocks_follow_from_its_severity(response: Response, clock: FakeClock) -> None:
-    """C160: from when it was opened, also if it is rated anew."""
+    """C158: from when it was opened, also if it is rated anew."""
     made(response.open(severity="sev3"))
     clock.advance(timedelta(minutes=20))
     assert response.show()["late_for"] == []
@@ -463,7 +496,7 @@ def test_its_clocks_follow_from_its_severity(response: Response, clock: FakeCloc
 
 
 def test_the_staff_gets_mail_once_and_who_opened_it_none(response: Response) -> None:
-    """C160."""
+    """C163."""
     response.give_addresses()
     made(response.open())
     assert response.mailed() == [
@@ -483,7 +516,7 @@ def test_it_is_handed_over_to_one_of_the_staff_only(response: Response) -> None:
 
 
 def test_related_apps_are_those_of_the_vendor_and_at_the_same_host(response: Response) -> None:
-    """C160: an app at another host, and the app itself, are none."""
+    """C161: an app at another host, and the app itself, are none."""
     made(response.open())
     vendor = response.show()["vendor"]
     body = {"vendor": vendor, "name": "Second", "description": "Shows", "purpose": "Care"}

@@ -237,6 +237,9 @@ def test_security_mail_is_of_the_first_priority_and_everything_else_of_the_secon
         "use_exceeds",
         "findings_stopped",
         "app_held",
+        "incident",
+        "incident_opened",
+        "incident_vendor",
     }
 
 
