@@ -33,6 +33,7 @@ from hilum.foundation.web.kit import Kit
 from hilum.foundation.web.pages import Pages, Shell
 from hilum.foundation.web.static import Assets
 from hilum.foundation.web.urls import Urls
+from hilum.gateway.upstream.access import seal_secrets
 from hilum.identity.account import pages as account_pages
 from hilum.identity.enrolment import pages as enrolment_pages
 from hilum.identity.enrolment.models import LinkMail
@@ -232,7 +233,7 @@ def build(
     make_api = partial(
         mounts.control_plane,
         kit,
-        lambda text, url: f"sealed-{len(text)}-{len(url)}",
+        lambda secrets, upstream: seal_secrets(vault(), secrets, upstream, uow.ids),
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
         calls=partial(journals.read_calls, folder, uow.db.url),

@@ -26,7 +26,6 @@ from hilum.foundation.infra.system import SystemClock, SystemIds
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.ids import TenantId
-from hilum.gateway.upstream.live import seal_credentials
 from hilum.identity.federation import service as federation
 from hilum.identity.federation.live import seal_secret
 from hilum.identity.federation.models import RoleRow, Settings
@@ -49,6 +48,7 @@ from tests.conftest import SECRET_KEY
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
+from tests.sim.upstream_secrets import sealed_header
 from tests.unit.policy.matrix.books import document
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
@@ -83,7 +83,7 @@ def run(url: str, data: Path, key: str, *words: str) -> Result:
 
 def seal_something(ctx: Context) -> None:
     """One hospital with a FHIR server and credentials, one without; signing keys as the first token and the first hour make them."""
-    sealed = seal_credentials(vault(), "Bearer s3cret", url=URL, ids=ctx.ids)
+    sealed = sealed_header("Bearer s3cret", url=URL, ids=ctx.ids)
     upstream = UpstreamRef(UpstreamKind.HTTP, URL, sealed)
     identity.add_tenant(ctx, Tenant(TenantId("lakeside"), "Lakeside", upstream))
     identity.add_tenant(ctx, Tenant(TenantId("clinic"), "Clinic", UpstreamRef(UpstreamKind.EMBEDDED)))
@@ -209,7 +209,7 @@ def test_credentials_bound_to_another_host_are_reported(
         settings = Settings("L", issuer, "h", role_table=(RoleRow("n", "nurse"),), roles=("nurse",))
         sealed = seal_secret(vault(), "s3cret", "https://elsewhere.example", ctx.ids)
         federation.add_provider(ctx, TenantId("lakeside"), Change(settings, sealed))
-        elsewhere = seal_credentials(vault(), "Bearer s3cret", url="https://elsewhere.example", ids=ctx.ids)
+        elsewhere = sealed_header("Bearer s3cret", url="https://elsewhere.example", ids=ctx.ids)
         moved = UpstreamRef(UpstreamKind.HTTP, URL, elsewhere)
         identity.update_tenant(ctx, TenantId("lakeside"), TenantChange(upstream=moved))
 
@@ -495,7 +495,7 @@ def test_a_database_that_lies_elsewhere_is_found_beside_the_data(tmp_path: Path)
 
 def at(uow: UnitOfWork, url: str, authorization: str = "Bearer s3cret") -> None:
     """Move the hospital with a FHIR server over HTTP there."""
-    sealed = seal_credentials(vault(), authorization, url=url, ids=SystemIds())
+    sealed = sealed_header(authorization, url=url, ids=SystemIds())
     change = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, url, sealed))
     spoil(uow, lambda ctx: identity.update_tenant(ctx, TenantId("lakeside"), change))
 

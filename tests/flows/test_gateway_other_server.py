@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway.upstream.live import seal_credentials
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.records.keys.live import vault
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.upstream_secrets import sealed_header
 from tests.unit.gateway.enforcement.facts import observation
 
 BASE = f"{PLATFORM}/t/general/fhir"
@@ -206,7 +205,7 @@ def test_credentials_go_to_the_server_and_to_nobody_else(play: Play, other: Othe
     """C70: the app's token and headers do not reach the server, the server's credentials do not reach the app."""
 
     async def story(made: Ground) -> None:
-        sealed = seal_credentials(vault(), "Bearer backend-secret", url=other.base, ids=made.ids)
+        sealed = sealed_header("Bearer backend-secret", url=other.base, ids=made.ids)
         there = UpstreamRef(UpstreamKind.HTTP, other.base, sealed)
         made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
         token = made.token("patient/Observation.rs")
@@ -236,7 +235,7 @@ def test_credentials_sealed_for_another_host_are_not_sent(play: Play, other: Oth
     """Security decision 15: credentials are bound to their host."""
 
     async def story(made: Ground) -> None:
-        sealed = seal_credentials(vault(), "Bearer other", url="https://elsewhere.example/fhir", ids=made.ids)
+        sealed = sealed_header("Bearer other", url="https://elsewhere.example/fhir", ids=made.ids)
         there = UpstreamRef(UpstreamKind.HTTP, other.base, sealed)
         made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=there)))
 

@@ -51,6 +51,17 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
+    def client_certificate(self, name: str) -> tuple[str, str]:
+        """Return a certificate that this authority made for a client, and its key, both in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        made = self._builder(subject, key, now - DAY, now + DAY).sign(self._key, hashes.SHA256())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return made.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
+
     def _builder(
         self,
         name: x509.Name,

@@ -60,7 +60,7 @@ from hilum.foundation.web.api import join
 from hilum.foundation.web.asgi import App
 from hilum.foundation.web.kit import Authenticate, Kit, RecordForbidden
 from hilum.gateway.enforcement.platform_reads import PlatformReads
-from hilum.gateway.upstream import live as upstream
+from hilum.gateway.upstream import access as upstream
 from hilum.hospitals.disclosures import pages as disclosures_pages
 from hilum.hospitals.disclosures import routes as disclosures
 from hilum.hospitals.offboarding import routes as offboardings
@@ -79,6 +79,7 @@ from hilum.identity.federation import routes as federation
 from hilum.identity.federation import trial
 from hilum.identity.federation.live import Providers
 from hilum.identity.people import routes as identity
+from hilum.identity.people.models import UpstreamRef, UpstreamSecrets
 from hilum.identity.people.service import was_tenant
 from hilum.identity.signin import routes as signin
 from hilum.identity.signin.forbidden import Forbidden
@@ -345,8 +346,8 @@ def api(site: Site) -> App:
     """Build the control plane's API of a worker."""
 
     # Passed in: identity stores what upstream seals, and knows neither that module nor the vault.
-    def seal(authorization: str, url: str) -> str:
-        return upstream.seal_credentials(vault(), authorization, url=url, ids=site.kit.ids)
+    def seal(secrets: UpstreamSecrets, of: UpstreamRef) -> str:
+        return upstream.seal_secrets(vault(), secrets, of, site.kit.ids)
 
     reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.journal_dir, site.settings.database_url)

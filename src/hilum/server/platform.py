@@ -49,6 +49,7 @@ from hilum.gateway.enforcement.platform_reads import PlatformReads
 from hilum.gateway.enforcement.routes import Gateway
 from hilum.gateway.enforcement.service import Enforcer
 from hilum.gateway.enforcement.snapshot import SnapshotKeeper
+from hilum.gateway.upstream.access import asserts_by
 from hilum.gateway.upstream.live import Upstreams
 from hilum.identity.people import service as identity
 from hilum.policy.matrix.models import TrafficClass
@@ -105,7 +106,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     heartbeat = Heartbeat(uow.db, clock, node_of(settings, ids))
     servers = ehr.fhir_servers(settings, urls, clock, ids, alone=lambda: heartbeat.state.alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
-    upstreams = Upstreams(vault(), servers.find)
+    upstreams = Upstreams(vault(), servers.find, client_assertion=asserts_by(uow))
     journal = journals.open_journal(settings.database_url, settings.journal_dir, uow.writer, ids, clock=clock)
     assets = Assets(*mounts.static_folders())
     pages = _shell(settings, urls, assets, keeper)

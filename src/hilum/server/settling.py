@@ -7,6 +7,7 @@ from hilum.foundation.infra.settings import Settings
 from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.web.urls import Urls
 from hilum.gateway.enforcement.settling import SETTLE_EVERY, Settler, in_turn, is_due
+from hilum.gateway.upstream.access import asserts_by
 from hilum.gateway.upstream.live import Upstreams
 from hilum.identity.people import policy as identity_policy
 from hilum.identity.people import service as identity
@@ -77,7 +78,7 @@ async def _settle(
 ) -> int:
     clock, ids = job_lease.uow.clock, job_lease.uow.ids
     servers = ehr.fhir_servers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
-    upstreams = Upstreams(vault(), servers.find)
+    upstreams = Upstreams(vault(), servers.find, client_assertion=asserts_by(job_lease.uow))
     try:
         settler = Settler(
             upstreams,

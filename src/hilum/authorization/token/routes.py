@@ -1,6 +1,7 @@
 """Routes of the token endpoint and of the public documents: token, introspect, revoke, register, keys, style, discovery."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -57,6 +58,7 @@ def routes(
         # Discovery section 4 appends it.
         "/.well-known/oauth-authorization-server/t/{tenant}": documents.server,
         "/t/{tenant}/oauth/jwks.json": documents.jwks,
+        "/t/{tenant}/oauth/upstream-jwks.json": documents.upstream_jwks,
         "/t/{tenant}/oauth/style/{digest}.json": documents.style,
     }
     return [
@@ -93,7 +95,11 @@ class Documents:
 
     async def jwks(self, request: Request) -> Response:
         """GET the keys that verify this tenant's id_tokens; creates the first one if there is none yet."""
-        return await self._of_tenant(request, _keys, KEYS_MAX_AGE_S)
+        return await self._of_tenant(request, partial(_keys, purpose=Purpose.ID_TOKEN), KEYS_MAX_AGE_S)
+
+    async def upstream_jwks(self, request: Request) -> Response:
+        """GET the keys that Hilum authenticates with at this tenant's FHIR server; creates the first one if there is none yet."""
+        return await self._of_tenant(request, partial(_keys, purpose=Purpose.UPSTREAM), KEYS_MAX_AGE_S)
 
     async def style(self, request: Request) -> Response:
         """GET the style document by the digest of its content."""
@@ -130,9 +136,7 @@ class Documents:
             body = await self._kit.uow.read(verb, trace=trace_of(request))
             # Only the first request for a tenant's keys needs a write transaction.
             if body == {"keys": []}:
-                body = await self._kit.uow.write(
-                    lambda ctx: _first_keys(ctx, tenant), trace=trace_of(request)
-                )
+                body = await self._kit.uow.write(verb, trace=trace_of(request))
         except NotFound:
             return _json(404, {"error": "not_found", "error_description": "There is no such hospital."}, 0)
         except Unavailable:
@@ -148,14 +152,11 @@ def _workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
         return ()
 
 
-def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
-    return dict(keys.public_jwks(ctx, Purpose.ID_TOKEN, tenant))
-
-
-def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
-    # A unique index permits one active key of a ring, so two concurrent first readers get the same key.
-    keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
-    return _keys(ctx, tenant)
+def _keys(ctx: Context, tenant: TenantId, purpose: Purpose) -> dict[str, Any]:
+    if ctx.events is not None:  # in a write
+        # A unique index permits one active key of a ring, so two concurrent first readers get the same key.
+        keys.ensure(ctx, purpose, tenant)
+    return dict(keys.public_jwks(ctx, purpose, tenant))
 
 
 def _refused(_: Request) -> Response:

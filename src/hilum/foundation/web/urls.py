@@ -86,6 +86,10 @@ class Urls:
     def jwks(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/jwks.json"
 
+    def upstream_jwks(self, tenant: str) -> str:
+        """Return where a tenant's FHIR server finds the keys that Hilum authenticates with there."""
+        return f"{self.issuer(tenant)}/oauth/upstream-jwks.json"
+
     def manage(self, tenant: str) -> str:
         """Return the page of a person's connected apps (``management_endpoint``)."""
         return f"{self.issuer(tenant)}/oauth/manage"

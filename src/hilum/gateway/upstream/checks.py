@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from hilum.foundation.kernel.errors import Unavailable
 from hilum.foundation.standards.fhir.shaping import load
+from hilum.gateway.upstream.access import Assert, TokenRefused
 from hilum.gateway.upstream.live import Upstreams
 from hilum.gateway.upstream.models import UpstreamRequest
 from hilum.identity.people.models import TenantFacts
@@ -18,9 +19,9 @@ ABSENT = "Patient/hilum-doctor"
 _ACCEPT = (("accept", "application/fhir+json"),)
 
 
-async def faults_of(tenants: Sequence[TenantFacts]) -> list[str]:
+async def faults_of(tenants: Sequence[TenantFacts], client_assertion: Assert) -> list[str]:
     """Return for each tenant what is wrong with its FHIR server and what to do; empty if nothing."""
-    upstreams = Upstreams(vault(), lambda _: None, DEADLINE)
+    upstreams = Upstreams(vault(), lambda _: None, DEADLINE, client_assertion)
     places = asyncio.Semaphore(AT_ONCE)
 
     async def ask(tenant: TenantFacts) -> str:
@@ -39,6 +40,8 @@ async def _fault(upstreams: Upstreams, tenant: TenantFacts) -> str:
         if fault := statement_fault(described.status, described.body, tenant):
             return fault
         read = await upstreams.describe(tenant, UpstreamRequest("GET", ABSENT, _ACCEPT))
+    except TokenRefused as error:
+        return f"No access token: {error.reason}. Check {tenant.upstream.token_url}, the client id, its secret or keys there, and the scope"
     except Unavailable as error:
         return f"{error.detail} Check {tenant.upstream.url} and whether this machine reaches it"
     return read_fault(read.status, tenant)

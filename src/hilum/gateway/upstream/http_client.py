@@ -47,11 +47,12 @@ class Lost(Exception):
 
 
 class Origin(NamedTuple):
-    """The server to which the connections of one pool lead."""
+    """The server to which the connections of one pool lead, and as whom: two hospitals with certificates of their own share no connection."""
 
     host: str
     port: int
     secure: bool
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +166,15 @@ class HttpClient:
         self._expires_at = 0.0
 
     async def send(
-        self, url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]
+        self,
+        url: str,
+        request: UpstreamRequest,
+        fields: tuple[tuple[str, str], ...],
+        tls: ssl.SSLContext | None = None,
     ) -> UpstreamResponse:
         """Send a request below the base ``url`` with these headers, and return the whole answer, within the deadline.
 
-        Raises NotSent, Lost, TooLarge.
+        ``tls``: in place of the TLS that trusts the system's authorities and shows no certificate. Raises NotSent, Lost, TooLarge.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -178,6 +183,8 @@ class HttpClient:
             origin, sent = _written(url, request, fields)
         except ValueError as error:
             raise NotSent("the request cannot be written") from error
+        if tls is not None:
+            origin = origin._replace(tls=tls)
         connection = self._idle_one(origin, now) or await self._connect(origin)
         self._expire_by(until)
         try:
@@ -275,7 +282,7 @@ class HttpClient:
     async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> _Connection:
         """Connect to the first address that accepts. Raises the last address's OSError."""
         loop, name = asyncio.get_running_loop(), origin.host if origin.secure else None
-        tls = self._trust() if origin.secure else None
+        tls = (origin.tls or self._trust()) if origin.secure else None
         failed = OSError("the host has no address")
         for address in addresses:
             try:

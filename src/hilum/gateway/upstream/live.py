@@ -21,17 +21,18 @@ from cachetools import LRUCache
 from hilum.foundation.infra import logs
 from hilum.foundation.kernel.errors import Invalid, Unavailable
 from hilum.foundation.kernel.ids import TenantId
-from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.foundation.kernel.ports import Clock
 from hilum.foundation.standards.fhir.statements import ServerCapabilities, read_statement
 from hilum.foundation.web.asgi import App, Message, Scope
 from hilum.gateway.upstream import policy
+from hilum.gateway.upstream.access import AWAY, Access, Assert, Tokens, open_access
 from hilum.gateway.upstream.http1 import TooLarge
 from hilum.gateway.upstream.http_client import HttpClient, Lost, NotSent
 from hilum.gateway.upstream.models import (
+    ACCESSES_KEPT,
     BUSY,
     CAPABILITIES_LIFE,
     CAPABILITIES_RETRY,
-    CREDENTIALS_KEPT,
     DEADLINE,
     HEADERS_KEPT,
     RESPONSE_BOUND,
@@ -47,9 +48,7 @@ from hilum.identity.people.models import TenantFacts, UpstreamKind, UpstreamRef
 from hilum.records.audit.models import Recorded
 from hilum.records.keys.live import Vault
 
-PURPOSE = "upstream"
 _log = logs.get("upstream")
-AWAY = "upstream_unavailable"
 LOST = "upstream_answer_lost"
 """The request was sent, so it may have been carried out, but no answer came."""
 TOO_LARGE = "upstream_answer_too_large"
@@ -67,14 +66,9 @@ class Embedded:
     base: str
 
 
-def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
-    """Seal the Authorization header of a FHIR server, bound to its host, for ``UpstreamRef.credentials_sealed``."""
-    # A line break in them would add a header to every request.
-    if not authorization.isascii() or not authorization.isprintable():
-        raise Invalid(
-            "credentials_malformed", "Credentials are the printable text of an Authorization header."
-        )
-    return vault.seal(PURPOSE, authorization.encode(), nonce=ids, bound_to=policy.host_of(url))
+async def _no_key(_tenant: TenantId, _upstream: UpstreamRef) -> str:
+    """Where no FHIR server is reached with a key: tests, and what reads embedded servers only."""
+    raise Unavailable(AWAY, "This process has no key for FHIR servers.")
 
 
 class Dropped(Unavailable):
@@ -94,12 +88,14 @@ class Upstreams:
         vault: Vault,
         embedded: Callable[[TenantId], Embedded | None],
         deadline: timedelta = DEADLINE,
+        client_assertion: Assert = _no_key,
     ) -> None:
         self._vault = vault
         self._http = HttpClient(deadline)
+        self._tokens = Tokens(self._http, client_assertion)
         self._embedded = embedded
         self._slots: dict[TenantId, Slots] = {}
-        self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
+        self._accesses: LRUCache[TenantId, Access] = LRUCache(ACCESSES_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
         """Return the base of the tenant's FHIR server, without trailing slash; empty if it is embedded and not running."""
@@ -184,12 +180,22 @@ class Upstreams:
         # Targets come from apps and from the server's links; the credentials must not be sent anywhere else.
         if policy.address(base, request.target) is None:
             raise Unavailable(AWAY, "The request leads outside the FHIR server's base.")
-        headers = _sent(request.headers)
-        if tenant.upstream.credentials_sealed:
-            authorization = self._authorization(tenant.upstream.credentials_sealed, base)
-            headers = (*headers, ("authorization", authorization))
+        access = self._access(tenant)
+        response = await self._with_access(tenant, base, request, access)
+        if response.status != 401 or tenant.upstream.token_auth is None or not self._tokens.forget(access):
+            return response
+        # Only a read is sent again: a server that refuses a write may have carried it out.
+        is_read = request.method == "GET" or _is_search(request.target)
+        return await self._with_access(tenant, base, request, access) if is_read else response
+
+    async def _with_access(
+        self, tenant: TenantFacts, base: str, request: UpstreamRequest, access: Access
+    ) -> UpstreamResponse:
+        headers = (*_sent(request.headers), *access.fixed)
+        if tenant.upstream.token_auth is not None:
+            headers = (*headers, ("authorization", await self._tokens.header_of(tenant, access)))
         try:
-            return await self._http.send(base, request, headers)
+            return await self._http.send(base, request, headers, access.tls)
         except NotSent as error:
             raise Unavailable(AWAY, "The FHIR server cannot be reached.") from error
         except TooLarge as error:
@@ -198,16 +204,16 @@ class Upstreams:
             kind = Dropped if error.is_stale else Unavailable
             raise kind(LOST, "The FHIR server did not answer.") from error
 
-    def _authorization(self, sealed: str, base: str) -> str:
-        key = (sealed, base)
-        found = self._credentials.get(key)
-        if found is None:
+    def _access(self, tenant: TenantFacts) -> Access:
+        found = self._accesses.get(tenant.id)
+        # The same object for as long as nobody changes the hospital.
+        if found is None or (found.upstream is not tenant.upstream and found.upstream != tenant.upstream):
             try:
                 # Sealed for one host, so that a tenant's next server does not receive the credentials of the last.
-                found = self._vault.open(PURPOSE, sealed, policy.host_of(base)).decode()
+                found = open_access(self._vault, tenant.upstream)
             except Invalid as error:
                 raise Unavailable(AWAY, "The FHIR server's credentials cannot be opened.") from error
-            self._credentials[key] = found
+            self._accesses[tenant.id] = found
         return found
 
     async def close(self) -> None:

@@ -23,11 +23,15 @@ WAIT_BOUND = timedelta(seconds=10)
 """How long a request may wait for a slot; a low class could otherwise wait for ever."""
 BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
-CREDENTIALS_KEPT = 10_000
+ACCESSES_KEPT = 10_000
 HEADERS_KEPT = 1_000
 CAPABILITIES_LIFE = timedelta(minutes=5)
 CAPABILITIES_RETRY = timedelta(seconds=5)
 """How long a server is not asked again after it failed to return its CapabilityStatement."""
+
+TOKEN_LIFE_MOST_S, TOKEN_LIFE_UNSTATED_S = 86_400.0, 300.0
+TOKEN_RENEWED_S, TOKEN_MARGIN_S = 60.0, 5.0
+"""How long before its end an access token is renewed at the latest, and no longer sent."""
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
 """The headers that may be sent to a FHIR server; no other header of a client is passed on."""

@@ -1,9 +1,10 @@
 """Judge where and when a request may be sent, and rewrite a server's own addresses in its answers. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -13,6 +14,10 @@ from hilum.foundation.standards.fhir.shaping import load
 from hilum.gateway.upstream.models import (
     CONNECTIONS_PER_TENANT,
     TARGET_BOUND,
+    TOKEN_LIFE_MOST_S,
+    TOKEN_LIFE_UNSTATED_S,
+    TOKEN_MARGIN_S,
+    TOKEN_RENEWED_S,
     WAITING_AT_LEAST,
     WAITING_PER_TENANT,
     Entry,
@@ -21,6 +26,10 @@ from hilum.gateway.upstream.models import (
 from hilum.identity.people.models import UpstreamRef
 
 SHARES_KEPT = 1_000
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8000}")
+_TOKEN_ERRORS = frozenset(
+    {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}
+)  # fmt: skip
 _RECORD = re.compile(r"[A-Za-z]{1,64}/[A-Za-z0-9-][A-Za-z0-9.-]{0,63}")
 """The target of a record. Its id does not begin with a dot, so no segment consists of dots."""
 
@@ -77,6 +86,32 @@ def host_of(url: str) -> str:
     """Return scheme, host and port of a URL, to which credentials are bound."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def bound_to(upstream: UpstreamRef) -> str:
+    """Return what the secrets of a FHIR server are bound to: its host, and the token endpoint that they may be sent to."""
+    return f"{host_of(upstream.url)} {upstream.token_url}".rstrip()
+
+
+def token_fault(status: int, answer: Mapping[str, Any]) -> str:
+    """Return why an answer of a token endpoint has no access token, without what it says in free text; empty if it has one.
+
+    Source: RFC 6749 sections 5.1 and 5.2.
+    """
+    if status != 200:
+        error = answer.get("error")
+        return f"its token endpoint answers {status}{f' {error}' if error in _TOKEN_ERRORS else ''}"
+    if str(answer.get("token_type", "")).lower() != "bearer":
+        return "it gives tokens of another type than Bearer"
+    token = answer.get("access_token")
+    return "" if isinstance(token, str) and _TOKEN.fullmatch(token) else "its answer has no access token"
+
+
+def token_times(expires_in: object) -> tuple[float, float]:
+    """Return after how many seconds a token is renewed, and until when it may be used, from when it was asked for."""
+    stated = expires_in if isinstance(expires_in, int | float) and not isinstance(expires_in, bool) else 0.0
+    life = min(stated, TOKEN_LIFE_MOST_S) if stated > 0 else TOKEN_LIFE_UNSTATED_S
+    return max(life * 0.75, life - TOKEN_RENEWED_S), life - min(TOKEN_MARGIN_S, life * 0.1)
 
 
 def destination(upstream: UpstreamRef) -> str:

@@ -28,6 +28,11 @@ NAMES_BOUND = 100
 USERNAME_BOUND = 64
 URL_BOUND = 500
 CREDENTIALS_BOUND = 4_000
+CLIENT_ID_BOUND = 200
+SCOPE_BOUND = 1_000
+HEADERS_BOUND = 10
+PEM_BOUND = 64 * 1024
+"""Characters of certificates or of a key in PEM."""
 SECOND_PERSON_AGE = timedelta(days=7)
 """How old an account must be to be one of the two people that some acts take (security decision 25)."""
 SECOND_PEOPLE_MIN = 2
@@ -123,12 +128,26 @@ class MovedReads(StrEnum):
     REFUSE = "refuse"
 
 
+class TokenAuth(StrEnum):
+    """How Hilum authenticates at the token endpoint of a FHIR server, by the names of RFC 8414."""
+
+    BASIC = "client_secret_basic"
+    POST = "client_secret_post"
+    KEY = "private_key_jwt"
+    """By a key of the hospital's own ring, with RS384, which every server accepts.
+
+    Source: SMART App Launch 2.2, client-confidential-asymmetric.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamRef:
-    """Where a tenant's FHIR server is. Only the upstream module opens ``credentials_sealed``.
+    """Where a tenant's FHIR server is, and how Hilum is let in. Only the upstream module opens ``credentials_sealed``, an UpstreamSecrets.
 
     ``public_url``: the base that the server writes in its answers, if it differs from ``url``. ``attachment_hosts``: apps see only addresses
-    of attachments on these hosts.
+    of attachments on these hosts. ``token_auth``: set if the server wants access tokens, by client credentials, from ``token_url`` as
+    ``client_id`` with ``scope``. ``authorities``: certificates in PEM that its TLS certificate is verified by in place of the system's.
+    ``certificate``: the chain in PEM of the certificate that Hilum shows it.
     """
 
     kind: UpstreamKind
@@ -136,6 +155,25 @@ class UpstreamRef:
     credentials_sealed: str = ""
     public_url: str = ""
     attachment_hosts: tuple[str, ...] = ()
+    token_auth: TokenAuth | None = None
+    token_url: str = ""
+    client_id: str = ""
+    scope: str = ""
+    authorities: str = ""
+    certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSecrets:
+    """What a FHIR server accepts Hilum by, in clear: an Authorization header, or a client secret for its tokens.
+
+    ``headers``: others that each request bears. ``key``: the private key of the certificate, in PEM.
+    """
+
+    authorization: str = ""
+    client_secret: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

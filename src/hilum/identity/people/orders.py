@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from hilum.identity.people.models import (
     Person,
     Tenant,
     TenantChange,
+    TokenAuth,
     UpstreamKind,
     UpstreamRef,
 )
@@ -38,15 +40,11 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
     for name in fields:
         value = getattr(tenant, name)
         if isinstance(value, UpstreamRef):
-            sealed = value.credentials_sealed
-            value = {
-                "kind": value.kind.value,
-                "url": value.url,
-                "public_url": value.public_url,
-                "attachment_hosts": list(value.attachment_hosts),
-                # Of the sealed text, which differs at each sealing, so it reveals nothing of the credentials.
-                "credentials": hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else "",
-            }
+            value = asdict(value)
+            sealed = value.pop("credentials_sealed")
+            value["attachment_hosts"] = list(value["attachment_hosts"])
+            # Of the sealed text, which differs at each sealing, so it reveals nothing of the credentials.
+            value["credentials"] = hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else ""
         written[name] = list(value) if isinstance(value, tuple) else value
     return written
 
@@ -62,16 +60,18 @@ def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
         active=order.get("active"),
         language=order.get("language"),
         time_zone=order.get("time_zone"),
-        upstream=None
-        if upstream is None
-        else UpstreamRef(
-            UpstreamKind(upstream["kind"]),
-            upstream["url"],
-            sealed,
-            upstream["public_url"],
-            tuple(upstream["attachment_hosts"]),
-        ),
+        upstream=None if upstream is None else _read_upstream(upstream, sealed),
     )
+
+
+def _read_upstream(order: Mapping[str, Any], sealed: str) -> UpstreamRef:
+    typed: dict[str, Any] = {
+        "kind": UpstreamKind(order["kind"]),
+        "attachment_hosts": tuple(order["attachment_hosts"]),
+        "token_auth": TokenAuth(order["token_auth"]) if order["token_auth"] else None,
+        "credentials_sealed": sealed,
+    }
+    return UpstreamRef(**{name: value for name, value in order.items() if name != "credentials"} | typed)
 
 
 def write_charts(charts: Sequence[Chart]) -> list[dict[str, Any]]:

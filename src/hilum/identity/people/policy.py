@@ -9,6 +9,8 @@ from functools import cache
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from cryptography.x509 import load_pem_x509_certificates
+
 from hilum.controls.switches.models import Mode, Stop, Switch, SwitchIndex, Target, TargetKind
 from hilum.controls.switches.policy import MAY_STOP_ANYTHING, administers, stop_among, switch_among
 from hilum.foundation.kernel.actor import Actor, ActorKind
@@ -22,10 +24,14 @@ from hilum.foundation.standards.zones import zone_fault
 from hilum.identity.people.models import (
     ATTACHMENT_HOSTS_BOUND,
     CHART_RACE,
+    CLIENT_ID_BOUND,
     EHR_ORIGINS_BOUND,
+    HEADERS_BOUND,
     NAME_BOUND,
     NEGATIVE_WINDOW,
+    PEM_BOUND,
     PROXIES_BOUND,
+    SCOPE_BOUND,
     SECOND_PERSON_AGE,
     URL_BOUND,
     USERNAME_BOUND,
@@ -40,8 +46,10 @@ from hilum.identity.people.models import (
     StaffRole,
     Tenant,
     TenantFacts,
+    TokenAuth,
     UpstreamKind,
     UpstreamRef,
+    UpstreamSecrets,
     VendorRight,
     VendorRole,
 )
@@ -68,6 +76,12 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
     }
 )
 """The resource types of a ``fhirUser`` by role. A clinician's is never a Patient."""
+_PRINTABLE = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
+_HEADER = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_OWN_HEADERS = frozenset(
+    {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "cookie", "expect", "host", "if-match", "prefer", "te", "transfer-encoding", "upgrade", "user-agent"}
+)  # fmt: skip
+"""Headers that each request sets itself, or that would change where it ends."""
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 """A host name. Source: RFC 1035 section 2.3.4 (bounds), RFC 1123 section 2.1"""
 
@@ -464,8 +478,55 @@ def upstream_fault(upstream: UpstreamRef) -> str:
     if parts.hostname in hosts:
         return "attachment_hosts_malformed"
     # Without TLS only on this machine: clinical data and credentials would cross the network in clear text.
-    is_secure = parts.scheme == "https" or is_loopback(str(parts.hostname))
-    return "" if is_secure else "upstream_not_https"
+    if not _is_secure(upstream.url):
+        return "upstream_not_https"
+    return _access_fault(upstream)
+
+
+def _is_secure(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(str(parts.hostname))
+
+
+def _access_fault(upstream: UpstreamRef) -> str:
+    """Return the error code of what is wrong with how a FHIR server lets Hilum in."""
+    if not all(_are_certificates(pem) for pem in (upstream.authorities, upstream.certificate) if pem):
+        return "certificates_malformed"
+    if upstream.token_auth is None:
+        return "token_auth_missing" if upstream.token_url or upstream.client_id or upstream.scope else ""
+    if not _PRINTABLE.fullmatch(upstream.client_id) or len(upstream.client_id) > CLIENT_ID_BOUND:
+        return "upstream_client_id_malformed"
+    if not _PRINTABLE.fullmatch(upstream.scope or "-") or len(upstream.scope) > SCOPE_BOUND:
+        return "upstream_scope_malformed"
+    if _base_fault(upstream.token_url) or not _is_secure(upstream.token_url):
+        return "token_url_malformed"
+    return ""
+
+
+def secrets_fault(upstream: UpstreamRef, secrets: UpstreamSecrets) -> str:
+    """Return the error code of secrets that do not fit how a FHIR server lets Hilum in; empty if they do."""
+    if upstream.kind is UpstreamKind.EMBEDDED:
+        return "credentials_unexpected" if secrets != UpstreamSecrets() else ""
+    if secrets.authorization and upstream.token_auth is not None:
+        return "authorization_unexpected"
+    if bool(secrets.client_secret) != (upstream.token_auth in {TokenAuth.BASIC, TokenAuth.POST}):
+        return "client_secret_unexpected" if secrets.client_secret else "client_secret_missing"
+    if bool(secrets.key) != bool(upstream.certificate):
+        return "certificate_or_key_missing"
+    names = [name.lower() for name in secrets.headers]
+    is_odd = len(set(names)) < len(names) or not _OWN_HEADERS.isdisjoint(names)
+    if is_odd or len(names) > HEADERS_BOUND or not all(_HEADER.fullmatch(name) for name in names):
+        return "headers_malformed"
+    # A line break in a value would add a header to every request.
+    values = (secrets.authorization, secrets.client_secret, *secrets.headers.values())
+    return "" if all(_PRINTABLE.fullmatch(each or "-") for each in values) else "credentials_malformed"
+
+
+def _are_certificates(pem: str) -> bool:
+    try:
+        return len(pem) <= PEM_BOUND and bool(load_pem_x509_certificates(pem.encode()))
+    except ValueError:
+        return False
 
 
 def _base_fault(url: str) -> str:

@@ -33,11 +33,15 @@ from hilum.foundation.web.api import (
 )
 from hilum.foundation.web.approvals import WAITS, waits
 from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.urls import Urls
 from hilum.identity.people import branding, policy, service
 from hilum.identity.people.models import (
     ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
+    HEADERS_BOUND,
+    PEM_BOUND,
+    SCOPE_BOUND,
     TENANT_SORTS,
     Branding,
     Facility,
@@ -45,19 +49,38 @@ from hilum.identity.people.models import (
     NewFacility,
     Tenant,
     TenantChange,
+    TokenAuth,
     UpstreamKind,
     UpstreamRef,
+    UpstreamSecrets,
 )
 
-Seal = Callable[[str, str], str]
-"""Seals the text of an Authorization header for the FHIR server at an address."""
+Seal = Callable[[UpstreamSecrets, UpstreamRef], str]
+"""Seals what a FHIR server accepts Hilum by, for that server alone."""
+Secret = Annotated[str, Field(max_length=CREDENTIALS_BOUND, pattern=r"^[\x20-\x7e]*$")]
+Pem = Annotated[str, Field(max_length=PEM_BOUND)]
 
 
 class UpstreamAsked(Strict):
     kind: UpstreamKind = UpstreamKind.EMBEDDED
     url: Word = ""
-    authorization: Annotated[str, Field(max_length=CREDENTIALS_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
+    authorization: Secret = ""
     """The Authorization header that the FHIR server requires; stored sealed and never shown."""
+    token_auth: TokenAuth | None = None
+    """Set if the server wants access tokens: how Hilum authenticates at ``token_url``, as ``client_id``."""
+    token_url: Word = ""
+    client_id: Word = ""
+    scope: Annotated[str, Field(max_length=SCOPE_BOUND)] = ""
+    client_secret: Secret = ""
+    """Of ``client_id``; stored sealed and never shown. Not for ``private_key_jwt``, whose public keys are in ``upstream_jwks``."""
+    headers: dict[str, Secret] = Field(default_factory=dict, max_length=HEADERS_BOUND)
+    """Others that each request bears, such as the key of a subscription; stored sealed and never shown."""
+    authorities: Pem = ""
+    """Certificates in PEM by which the server's own is verified, in place of the system's."""
+    certificate: Pem = ""
+    """The certificate that Hilum shows to the server, with its chain, in PEM."""
+    key: Pem = ""
+    """Its private key in PEM, without a password; stored sealed and never shown."""
     public_url: Word = ""
     """The base that the server writes in its answers, if it differs from ``url``, for example behind a proxy."""
     attachment_hosts: Annotated[tuple[Word, ...], Field(max_length=ATTACHMENT_HOSTS_BOUND)] = ()
@@ -100,6 +123,12 @@ class TenantShown(BaseModel):
     upstream_kind: UpstreamKind
     upstream_url: str
     upstream_public_url: str
+    upstream_token_auth: TokenAuth | None
+    upstream_token_url: str
+    upstream_client_id: str
+    upstream_scope: str
+    upstream_jwks: str
+    """Where the server finds the keys of ``private_key_jwt``; empty for other ways."""
     attachment_hosts: list[str]
     base_url: str
     ehr_origins: list[str]
@@ -171,7 +200,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             moved_reads=body.moved_reads,
             sandbox=body.sandbox,
         )
-        return _tenant(await run_write(kit, request, partial(service.add_tenant, tenant=tenant)))
+        return _tenant(await run_write(kit, request, partial(service.add_tenant, tenant=tenant)), kit.urls)
 
     @router.get(
         "/tenants", response_model=Page[TenantShown], openapi_extra=audience("staff", "administrator")
@@ -179,12 +208,15 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     async def list_tenants(request: Request, query: Annotated[TenantsQuery, Query()]) -> object:
         """List the tenants that the caller may see."""
         tenants = await run_read(kit, request, partial(service.view_tenants, page=query.page))
-        return page_of(tenants, _tenant, query, key=TENANT_SORTS.cursor(query.sort))
+        return page_of(
+            tenants, lambda each: _tenant(each, kit.urls), query, key=TENANT_SORTS.cursor(query.sort)
+        )
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:
         """Get a tenant."""
-        return _tenant(await run_read(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
+        found = await run_read(kit, request, partial(service.view_tenant, tenant=TenantId(tenant)))
+        return _tenant(found, kit.urls)
 
     @router.patch(
         "/tenants/{tenant}",
@@ -209,7 +241,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         )
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=change)
         outcome = await run_write(kit, request, verb)
-        return _tenant(outcome) if isinstance(outcome, Tenant) else waits(outcome)
+        return _tenant(outcome, kit.urls) if isinstance(outcome, Tenant) else waits(outcome)
 
 
 def _branding(router: APIRouter, kit: Kit) -> None:
@@ -221,7 +253,7 @@ def _branding(router: APIRouter, kit: Kit) -> None:
         logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")
         asked = Branding(body.colour, logo)
         verb = partial(branding.set_branding, tenant_id=TenantId(tenant), asked=asked)
-        return _tenant(await run_write(kit, request, verb))
+        return _tenant(await run_write(kit, request, verb), kit.urls)
 
 
 def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
@@ -252,28 +284,41 @@ def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
 
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
-    hosts = asked.attachment_hosts
-    upstream = UpstreamRef(asked.kind, asked.url, public_url=asked.public_url, attachment_hosts=hosts)
+    secrets = UpstreamSecrets(asked.authorization, asked.client_secret, asked.headers, asked.key)
+    upstream = UpstreamRef(
+        asked.kind,
+        asked.url,
+        public_url=asked.public_url,
+        attachment_hosts=asked.attachment_hosts,
+        token_auth=asked.token_auth,
+        token_url=asked.token_url,
+        client_id=asked.client_id,
+        scope=asked.scope,
+        authorities=asked.authorities,
+        certificate=asked.certificate,
+    )
     # Checked before sealing, which binds the credentials to the host.
-    if fault := policy.upstream_fault(upstream):
+    if fault := policy.upstream_fault(upstream) or policy.secrets_fault(upstream, secrets):
         raise Invalid(
             "tenant_invalid", "The FHIR server cannot be reached as described.", fields={"upstream": fault}
         )
-    if not asked.authorization:
+    if secrets == UpstreamSecrets():
         return upstream
-    if asked.kind is UpstreamKind.EMBEDDED:
-        fields = {"upstream": "credentials_unexpected"}
-        raise Invalid("tenant_invalid", "The embedded FHIR server takes no credentials.", fields=fields)
-    return replace(upstream, credentials_sealed=seal(asked.authorization, asked.url))
+    return replace(upstream, credentials_sealed=seal(secrets, upstream))
 
 
-def _tenant(tenant: Tenant) -> TenantShown:
+def _tenant(tenant: Tenant, urls: Urls) -> TenantShown:
     return TenantShown(
         id=tenant.id,
         name=tenant.name,
         upstream_kind=tenant.upstream.kind,
         upstream_url=tenant.upstream.url,
         upstream_public_url=tenant.upstream.public_url,
+        upstream_token_auth=tenant.upstream.token_auth,
+        upstream_token_url=tenant.upstream.token_url,
+        upstream_client_id=tenant.upstream.client_id,
+        upstream_scope=tenant.upstream.scope,
+        upstream_jwks=urls.upstream_jwks(tenant.id) if tenant.upstream.token_auth is TokenAuth.KEY else "",
         attachment_hosts=list(tenant.upstream.attachment_hosts),
         base_url=tenant.base_url,
         ehr_origins=list(tenant.ehr_origins),

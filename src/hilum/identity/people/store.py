@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     UniqueConstraint,
     func,
     or_,
@@ -48,9 +49,15 @@ tenants = Table(
     Column("upstream_kind", String(20), nullable=False),
     Column("upstream_url", String(500), nullable=False),
     # Sealed for the FHIR server's host; with another host in the row they cannot be opened.
-    Column("credentials_sealed", String(8_000), nullable=False),
+    Column("credentials_sealed", Text, nullable=False),
     Column("upstream_public_url", String(500), nullable=False, server_default=""),
     Column("attachment_hosts", JSON, nullable=False, server_default="[]"),
+    Column("token_auth", String(24)),
+    Column("token_url", String(500), nullable=False, server_default=""),
+    Column("client_id", String(200), nullable=False, server_default=""),
+    Column("token_scope", String(1_000), nullable=False, server_default=""),
+    Column("authorities", Text, nullable=False, server_default=""),
+    Column("certificate", Text, nullable=False, server_default=""),
     Column("base_url", String(500), nullable=False),
     Column("ehr_origins", JSON, nullable=False),
     Column("moved_reads", String(20), nullable=False),
@@ -139,7 +146,12 @@ chart_losses = Table(
 """Charts that people lost, stored for as long as an access token may contain them."""
 
 
-UPSTREAM = {"kind": "upstream_kind", "url": "upstream_url", "public_url": "upstream_public_url"}
+UPSTREAM = {
+    "kind": "upstream_kind",
+    "url": "upstream_url",
+    "public_url": "upstream_public_url",
+    "scope": "token_scope",
+}
 TENANTS = Rows(tenants, Tenant, "hospital", code="tenant_not_found", upstream=Parts(UpstreamRef, UPSTREAM))
 FACILITIES = Rows(facilities, Facility)
 PEOPLE = Rows(

@@ -21,6 +21,8 @@ class Purpose(StrEnum):
 
     ID_TOKEN = "id_token"
     """RS256, one ring per tenant."""
+    UPSTREAM = "upstream"
+    """RS384, one ring per tenant: authenticates Hilum at the tenant's FHIR server."""
     CHECKPOINT = "checkpoint"
     """Ed25519, signs the heads of the audit chains."""
     POLICY = "policy"
@@ -31,6 +33,8 @@ class Purpose(StrEnum):
     """Ed25519, signs the results of certification runs, which anybody verifies by the published keys."""
 
 
+OF_TENANTS = frozenset({Purpose.ID_TOKEN, Purpose.UPSTREAM})
+"""What has a ring for each tenant."""
 SIGNS_FOR_EVER = frozenset(
     {
         Purpose.CHECKPOINT,

@@ -17,6 +17,7 @@ ED25519 = "Ed25519"
 """Source: RFC 9864 section 2.2. Keys from before say "EdDSA", which it deprecates, and sign with that until they are rotated."""
 ALGORITHMS = {
     Purpose.ID_TOKEN: "RS256",
+    Purpose.UPSTREAM: "RS384",
     Purpose.CHECKPOINT: ED25519,
     Purpose.POLICY: ED25519,
     Purpose.CERTIFICATE: ED25519,
@@ -31,7 +32,7 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 
 def outlived(key: SigningKey, now: datetime) -> bool:
-    """Check whether every signature of the key has expired. Only those of id_tokens do."""
+    """Check whether every signature of the key has expired. Those of id_tokens and client assertions do."""
     # A checkpoint, a policy or a certification must be verifiable for as long as it is kept.
     if key.state is KeyState.ACTIVE or key.purpose in SIGNS_FOR_EVER:
         return False

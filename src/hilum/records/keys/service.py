@@ -89,14 +89,19 @@ def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
         return False
 
 
-def sign_jwt(ctx: Context, ring: str, claims: Mapping[str, Any]) -> str:
-    """Sign claims as an id_token of the ring (a tenant's id) with RS256; the header carries the kid.
+def sign_jwt(
+    ctx: Context, ring: str, claims: Mapping[str, Any], *, purpose: Purpose = Purpose.ID_TOKEN
+) -> str:
+    """Sign claims as an id_token or a client assertion of the ring (a tenant's id) with its RSA key; the header carries the kid.
 
-    Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-identity-data.
+    Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-identity-data and
+    client-confidential-asymmetric#authenticating-to-the-token-endpoint.
     """
-    key = ensure(ctx, Purpose.ID_TOKEN, ring)
+    key = ensure(ctx, purpose, ring)
     private = _opened_rsa(key)
-    return jwt.encode({"typ": "JWT", "alg": key.algorithm, "kid": key.kid}, dict(claims), private)
+    return jwt.encode(
+        {"typ": "JWT", "alg": key.algorithm, "kid": key.kid}, dict(claims), private, [key.algorithm]
+    )
 
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
@@ -159,7 +164,7 @@ def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signatur
 
 
 def _generate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    private = _rsa_pair() if policy.ALGORITHMS[purpose] == "RS256" else _ed25519_pair(ctx.ids)
+    private = _rsa_pair() if policy.ALGORITHMS[purpose].startswith("RS") else _ed25519_pair(ctx.ids)
     public = {name: value for name, value in private.items() if name in _PUBLIC_MEMBERS}
     kid = ctx.ids.new("key")
     sealed = vault().seal(

@@ -1,13 +1,20 @@
 """Checks of ``hilum doctor --fhir-servers``: whether each hospital's FHIR server over HTTP answers."""
 
 import asyncio
+from functools import partial
 
+from hilum.foundation.kernel.ids import TenantId
+from hilum.gateway.upstream.access import client_assertion
 from hilum.gateway.upstream.checks import faults_of
 from hilum.identity.people import service as identity
-from hilum.identity.people.models import UpstreamKind
+from hilum.identity.people.models import UpstreamKind, UpstreamRef
 from hilum.identity.people.policy import facts_of
 from hilum.server.commands import host
 from hilum.server.commands.findings import Finding
+
+
+async def _client_assertion(tenant: TenantId, upstream: UpstreamRef) -> str:
+    return host.write(partial(client_assertion, tenant=tenant, upstream=upstream))
 
 
 def fhir_server_findings() -> list[Finding]:
@@ -17,7 +24,7 @@ def fhir_server_findings() -> list[Finding]:
         for each in host.read(identity.list_tenants)
         if each.active and each.upstream.kind is UpstreamKind.HTTP
     ]
-    faults = asyncio.run(faults_of(tenants))
+    faults = asyncio.run(faults_of(tenants, _client_assertion))
     return [
         Finding(f"FHIR server of {tenant.id}", ok=not fault, next=fault)
         for tenant, fault in zip(tenants, faults, strict=True)

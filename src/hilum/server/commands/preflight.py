@@ -21,7 +21,7 @@ from hilum.identity.people.models import Tenant, UpstreamKind
 from hilum.policy.matrix import service as policies
 from hilum.records.keys import service as keys
 from hilum.records.keys.live import vault
-from hilum.records.keys.models import Purpose
+from hilum.records.keys.models import OF_TENANTS, Purpose
 from hilum.server import anchoring
 from hilum.server.bootstrap import node_of
 from hilum.server.commands import host
@@ -139,7 +139,7 @@ def key_fault(ctx: Context) -> str:
         (Purpose.POLICY, "", "the policy"),
         (Purpose.CERTIFICATE, "", "certificates"),
         (Purpose.EVIDENCE, "", "certification runs"),
-        *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
+        *((purpose, each.id, each.id) for each in tenants for purpose in OF_TENANTS),
     ]
     shut = [
         f"the signing key of {owner}" for purpose, ring, owner in rings if not keys.opens(ctx, purpose, ring)
@@ -209,13 +209,10 @@ def _others(tx: Connection, me: Node) -> list[Node]:
 
 
 def _opens_credentials(tenant: Tenant) -> bool:
-    from hilum.gateway.upstream.live import PURPOSE
-    from hilum.gateway.upstream.policy import host_of
+    from hilum.gateway.upstream.access import open_secrets
 
-    upstream = tenant.upstream
     try:
-        return not upstream.credentials_sealed or bool(
-            vault().open(PURPOSE, upstream.credentials_sealed, host_of(upstream.url))
-        )
+        open_secrets(vault(), tenant.upstream)
     except Invalid:
         return False
+    return True
