@@ -15,6 +15,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from flask import Flask, Response, jsonify, request
+from joserfc import jwt
 from joserfc.jwk import KeySet
 from werkzeug.serving import make_server
 
@@ -73,8 +74,14 @@ def _assertions(server: TokenServer) -> JWTBearerClientAssertion:
             server.jtis.add(jti)
             return is_new and claims["exp"] - time.time() <= 300
 
-        def resolve_client_public_key(self, client: Any, headers: Any = None) -> Any:
+        def resolve_client_public_key(self, client: Any) -> Any:
             return KeySet.import_key_set(server.jwks)  # type: ignore[arg-type]
+
+        def process_assertion_claims(self, assertion: str, resolve_key: Any) -> Any:
+            # Authlib's own takes no RS384, which SMART requires of servers.
+            token = jwt.decode(assertion, resolve_key, algorithms=["RS384", "ES384"])
+            self.verify_claims(token.claims)
+            return token.claims
 
     return Assertions(validate_jti=True)
 

@@ -191,6 +191,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "upstream_public_url_malformed": "The base must be an http or https URL without query, fragment and user name.",
         "upstream_url_unexpected": "The embedded FHIR server has no address and no credentials.",
         "upstream_not_https": "Use https; plain http is for servers on this machine only.",
+        "credentials_malformed": "Secrets and the values of headers are printable text.",
         "certificates_malformed": "Certificates are in PEM, each from BEGIN CERTIFICATE to END CERTIFICATE.",
         "certificate_unusable": "The certificate and its key do not belong together, or cannot be read. Give both in PEM, the key without a password.",
         "certificate_or_key_missing": "A certificate and its private key come together.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import click
 
@@ -424,6 +424,9 @@ def tenant_change(
     show_done(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
 
 
+PEM = click.File(encoding="ascii", errors="replace")
+
+
 @tenant.command("upstream")
 @tenant_argument
 @click.option("--url", default="", help="FHIR base of its server; by default, the embedded one.")
@@ -434,29 +437,57 @@ def tenant_change(
     "--public-url", default="", help="The base that the server writes in its answers, if it differs."
 )
 @click.option("--attachment-host", multiple=True, help="A host of links in attachments; may be repeated.")
+@click.option(
+    "--token-auth",
+    type=click.Choice(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+    help="The server wants access tokens: how to authenticate at its token endpoint. Prompts for a client secret.",
+)
+@click.option("--token-url", default="", help="Its token endpoint.")
+@click.option("--client-id", default="", help="The client that the server knows this platform by.")
+@click.option("--scope", default="", help="The scopes of its tokens, such as system/*.rs.")
+@click.option(
+    "--header", multiple=True, help="The name of a further header; prompts for its value; may be repeated."
+)
+@click.option("--authorities", type=PEM, help="Certificates that the server's own is verified by, too.")
+@click.option("--certificate", type=PEM, help="The certificate, with its chain, to show to the server.")
+@click.option("--key", type=PEM, help="Its private key, without a password.")
 @json_option
 def tenant_upstream(
     tenant_id: str,
+    *,
     url: str,
     public_url: str,
     attachment_host: tuple[str, ...],
-    *,
     authorization: bool,
+    token_auth: str | None,
+    header: tuple[str, ...],
+    authorities: TextIO | None,
+    certificate: TextIO | None,
+    key: TextIO | None,
     json_: bool,
+    **token: str,
 ) -> None:
     r"""Move a hospital to another FHIR server, or change how its server is reached; a change waits for a second person.
 
     It replaces the whole setting: options left out are empty afterwards, including the Authorization.
 
     \b
-    Example:
+    Examples:
       hilum tenant upstream lakeside --url https://fhir.lakeside.example/r4 --authorization
+      hilum tenant upstream lakeside --url https://fhir.lakeside.example/r4 --token-auth private_key_jwt --token-url https://login.lakeside.example/token --client-id hilum --scope "system/*.crus"
     """
     upstream: dict[str, Any] = {"kind": "http" if url else "embedded", "url": url, "public_url": public_url}
     upstream["attachment_hosts"] = list(attachment_host)
     if authorization:
         # Prompted and not an option: arguments are visible in the process list and the shell's history.
         upstream["authorization"] = click.prompt("Authorization", hide_input=True)
+    if token_auth:
+        upstream["token_auth"] = token_auth
+        if token_auth != "private_key_jwt":
+            upstream["client_secret"] = click.prompt("Client secret", hide_input=True)
+    upstream["headers"] = {name: click.prompt(name, hide_input=True) for name in header}
+    files = {"authorities": authorities, "certificate": certificate, "key": key}
+    upstream |= token | {name: file.read() for name, file in files.items() if file is not None}
     found = api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", {"upstream": upstream})
     show_done(found, json_=json_)
     if "approval" not in found:

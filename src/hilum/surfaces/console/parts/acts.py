@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from hilum.authorization.breakglass import policy as breakglass_policy
@@ -112,6 +113,8 @@ def _text(ctx: Context, name: str, value: Any, names: service.Names) -> str:
             return _duration(value)
         case str() if name in {"tenant", "tenants"}:
             return place(TenantId(value), names)
+        case str() if value.startswith("-----BEGIN"):
+            return f"in PEM, SHA-256 {sha256(value.encode()).hexdigest()[:16]}"
         case str() if value.startswith("ver_"):
             return service.version_label(ctx, value)
         case str() if name.endswith(("_at", "until", "since")):

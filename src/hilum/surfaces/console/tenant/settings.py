@@ -16,7 +16,16 @@ from hilum.foundation.web.branding import brand_of
 from hilum.foundation.web.forms import Form
 from hilum.identity.federation import service as federation
 from hilum.identity.people import service as identity
-from hilum.identity.people.models import Branding, MovedReads, NewFacility, Tenant, TenantChange, UpstreamKind
+from hilum.identity.people.models import (
+    Branding,
+    MovedReads,
+    NewFacility,
+    Tenant,
+    TenantChange,
+    TokenAuth,
+    UpstreamKind,
+    UpstreamRef,
+)
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to
 from hilum.surfaces.console.tenant.apps import own
@@ -45,6 +54,12 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
                 "FHIR server",
                 "embedded in this platform" if upstream.kind is UpstreamKind.EMBEDDED else upstream.url,
             ),
+            *((("Credentials there", _credentials(upstream)),) if upstream.kind is UpstreamKind.HTTP else ()),
+            *(
+                (("Public keys to register there", urls.upstream_jwks(tenant.id)),)
+                if upstream.token_auth is TokenAuth.KEY
+                else ()
+            ),
             ("Kind", "sandbox: everybody is synthetic" if tenant.sandbox else "production"),
         ],
         "providers": [each.settings.name for each in federation.list_providers(ctx, tenant.id)],
@@ -59,6 +74,15 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         # Above this page too, so that whoever sets it sees what the others will.
         "brand": brand_of(urls, tenant.id, name=tenant.name, colour=tenant.colour, logo=tenant.logo),
     }
+
+
+def _credentials(upstream: UpstreamRef) -> str:
+    """Return in words how this platform authenticates at a FHIR server."""
+    if upstream.token_auth is not None:
+        found = f"access tokens of {upstream.token_url} for {upstream.client_id} ({upstream.token_auth})"
+    else:
+        found = "fixed" if upstream.credentials_sealed else "none"
+    return f"{found}, with a client certificate" if upstream.certificate else found
 
 
 def revision_of(tenant: Tenant) -> str:
