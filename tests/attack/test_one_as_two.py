@@ -327,6 +327,26 @@ def test_one_administrator_moves_no_hospital(site: ControlSite, body: dict[str, 
     assert shown(site) == before
 
 
+def test_two_people_let_hilum_in_with_access_tokens_and_nobody_reads_the_secret(site: ControlSite) -> None:
+    """Security decision 15."""
+    login = {"token_auth": "client_secret_post", "token_url": "https://login.lakeside.example/token"}
+    wanted = THERE | login | {"client_id": "hilum", "scope": "system/*.rs"}
+    refused = site.api("root").patch("/tenants/general", json={"upstream": wanted})
+    assert refused.json()["fields"]["upstream"]["code"] == "client_secret_missing"
+    asked = move(site, upstream=wanted | {"client_secret": "s3cret", "headers": {"Key": "k3y"}})
+    seen = made(site.api("sam").get(f"/approvals/{asked['approval']['id']}"), 200)
+    assert seen["order"]["upstream"]["token_url"] == login["token_url"]
+    made(approve(site, asked), 200)
+
+    stored = site.system(identity.get_tenant, tenant=TenantId("general"))
+    assert open_secrets(vault(), stored.upstream) == UpstreamSecrets(
+        client_secret="s3cret", headers={"Key": "k3y"}
+    )
+    found = shown(site)
+    assert (found["upstream_client_id"], found["upstream_jwks"]) == ("hilum", "")
+    assert not any(secret in str((seen, found)) for secret in ("s3cret", "k3y"))
+
+
 def test_closing_a_hospital_first_makes_it_no_easier(site: ControlSite) -> None:
     made(site.api("root").patch("/tenants/general", json={"active": False}), 200)
 

@@ -176,6 +176,13 @@ def test_the_key_set_holds_public_keys_and_may_be_kept_for_a_minute(platform: Pl
     assert keys[0]["kty"] == "RSA"
 
 
+def test_a_fhir_server_finds_the_public_keys_that_hilum_authenticates_with(platform: Platform) -> None:
+    """SMART 2.2, client-confidential-asymmetric: made once, by whoever asks first."""
+    upstream = platform.http.get(f"/t/{MERCY}/oauth/upstream-jwks.json").json()["keys"]
+    assert upstream == platform.http.get(f"/t/{MERCY}/oauth/upstream-jwks.json").json()["keys"]
+    assert [(each["kty"], each["alg"], "d" in each) for each in upstream] == [("RSA", "RS384", False)]
+
+
 def test_the_keys_of_two_tenants_differ(platform: Platform) -> None:
     """C145."""
     other = platform.http.get("/t/other/oauth/jwks.json").json()["keys"]

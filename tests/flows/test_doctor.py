@@ -31,7 +31,7 @@ from hilum.identity.federation.live import seal_secret
 from hilum.identity.federation.models import RoleRow, Settings
 from hilum.identity.federation.service import Change
 from hilum.identity.people import service as identity
-from hilum.identity.people.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.people.models import Tenant, TenantChange, TokenAuth, UpstreamKind, UpstreamRef
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import ApplyOrder
 from hilum.policy.matrix.store import applications
@@ -48,6 +48,7 @@ from tests.conftest import SECRET_KEY
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
+from tests.sim.token_server import CLIENT, TokenServer, served
 from tests.sim.upstream_secrets import sealed_header
 from tests.unit.policy.matrix.books import document
 
@@ -516,6 +517,27 @@ def test_a_fhir_server_that_answers_is_well_and_nobodys_record_is_read(
         ("GET", "Patient/hilum-doctor"),
     ]
     assert {headers["authorization"] for _, _, headers in server.seen} == {"Bearer s3cret"}
+
+
+def test_a_fhir_server_that_gives_no_token_is_found_with_the_reason(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
+) -> None:
+    """C1: by the code of its token endpoint, without what that says besides."""
+    with served(TokenServer(status=401)) as server:
+        upstream = UpstreamRef(
+            UpstreamKind.HTTP,
+            server.base,
+            token_auth=TokenAuth.KEY,
+            token_url=server.token_url,
+            client_id=CLIENT,
+        )
+        change = TenantChange(upstream=upstream)
+        spoil(sqlite_uow, lambda ctx: identity.update_tenant(ctx, TenantId("lakeside"), change))
+        code, found = doctor(SECRET_KEY, "--fhir-servers")
+
+    assert (code, found["FHIR server of lakeside"]["ok"]) == (1, False)
+    assert "its token endpoint answers 401 invalid_client" in found["FHIR server of lakeside"]["next"]
+    assert "Jane" not in str(found)
 
 
 @pytest.mark.parametrize(
