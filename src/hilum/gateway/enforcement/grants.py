@@ -93,7 +93,7 @@ def _compiled(
             token.fhir_user,
         ),
         traffic,
-        SlotRequest(traffic.rank, book.shares),
+        SlotRequest(traffic.rank, book.shares, token.app),
         frozenset(() if client is None else client.origins),
     )
 

@@ -21,6 +21,8 @@ WAITING_AT_LEAST = 32
 """How many requests of a traffic class may wait, however small its share: one search may cause twenty at once."""
 WAIT_BOUND = timedelta(seconds=10)
 """How long a request may wait for a slot; a low class could otherwise wait for ever."""
+APP_PART = 3
+"""An app takes at most this many times what it leaves free of its class: by itself, three quarters (ADR 177)."""
 BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
 ACCESSES_KEPT = 10_000
@@ -66,11 +68,13 @@ class UpstreamResponse:
 class SlotRequest:
     """The traffic class for which a slot at a FHIR server is requested, by its rank; 0 is the highest.
 
-    ``shares``: the percentage of the slots that each class may hold together with those below it.
+    ``shares``: the percentage of the slots that each class may hold together with those below it. ``app``: for which app; empty for the
+    platform's own, which no limit of an app holds up.
     """
 
     rank: int
     shares: tuple[int, ...] = ALL_PLACES
+    app: str = ""
 
 
 UNSTATED = SlotRequest(TrafficClass.BULK.rank)
@@ -86,3 +90,5 @@ class Entry(Enum):
     """Refused: its class has no more slots, a higher one has."""
     BUSY = auto()
     """Refused: no class has more slots."""
+    CROWDED = auto()
+    """Refused: as many requests of its app wait as may; the other places are for other apps."""

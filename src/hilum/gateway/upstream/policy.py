@@ -12,6 +12,7 @@ import orjson
 from hilum.foundation.standards.fhir.addresses import below
 from hilum.foundation.standards.fhir.shaping import load
 from hilum.gateway.upstream.models import (
+    APP_PART,
     CONNECTIONS_PER_TENANT,
     TARGET_BOUND,
     TOKEN_LIFE_MOST_S,
@@ -136,23 +137,42 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
     return body
 
 
-def entry(held: Sequence[int], waiting: Sequence[int], slot: SlotRequest) -> Entry:
-    """Judge whether a request gets a slot, waits for one, or is refused (C133). ``held``, ``waiting``: requests of each class.
+def entry(
+    held: Sequence[int], waiting: Sequence[int], slot: SlotRequest, own_held: int = 0, own_waiting: int = 0
+) -> Entry:
+    """Judge whether a request gets a slot, waits for one, or is refused (C133).
+
+    ``held``, ``waiting``: requests of each class; ``own_held``, ``own_waiting``: those of its app.
 
     A share limits a class together with those below it, so the other slots are always open to the classes above.
     INVARIANT: if a request of a class is not refused, none of a higher class would be.
     """
-    if has_room(held, slot):
+    if has_room(held, slot, own_held):
         return Entry.ENTER
-    full = _full(waiting, bounds(slot.shares)[1], slot.rank)
+    places = bounds(slot.shares)[1]
+    full = _full(waiting, places, slot.rank)
     if full is None:
-        return Entry.WAIT
+        return Entry.WAIT if _leaves_others(waiting, places, slot, own_waiting) else Entry.CROWDED
     return Entry.SHED if full else Entry.BUSY
 
 
-def has_room(held: Sequence[int], slot: SlotRequest) -> bool:
-    """Check whether a slot is free for a class."""
-    return _full(held, bounds(slot.shares)[0], slot.rank) is None
+def has_room(held: Sequence[int], slot: SlotRequest, own: int = 0) -> bool:
+    """Check whether a slot is free for a class, and for an app that has ``own`` of them."""
+    places = bounds(slot.shares)[0]
+    return _full(held, places, slot.rank) is None and _leaves_others(held, places, slot, own)
+
+
+def _leaves_others(counts: Sequence[int], most: tuple[int, ...], slot: SlotRequest, own: int) -> bool:
+    """Check whether an app that has ``own`` places leaves the others enough with one more.
+
+    The more apps there are, the less each may have, and the next one always finds a place. Source: Choudhury and Hahne, Dynamic queue
+    length thresholds for shared-memory packet switches, IEEE/ACM Transactions on Networking 6(2), 1998.
+    """
+    # The common case: even if everything above its class were taken, it has little.
+    if not slot.app or own == 0:
+        return True
+    free = min(most[each] - sum(counts[each:]) for each in range(slot.rank + 1))
+    return own < APP_PART * free
 
 
 def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:

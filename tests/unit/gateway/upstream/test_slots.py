@@ -115,9 +115,11 @@ class Crowd:
         self.slots = Slots(wait_s)
         self.served: list[str] = []
 
-    def ask(self, name: str, rank: int, shares: tuple[int, ...] = SHARES) -> "asyncio.Task[None]":
+    def ask(
+        self, name: str, rank: int, shares: tuple[int, ...] = SHARES, app: str = ""
+    ) -> "asyncio.Task[None]":
         async def enter() -> None:
-            slot = SlotRequest(rank, shares)
+            slot = SlotRequest(rank, shares, app)
             if not self.slots.take(slot):
                 await self.slots.wait(slot)
             self.served.append(name)
@@ -208,6 +210,77 @@ def test_nobody_waits_for_ever(rank: int, code: str) -> None:
         assert crowd.slots.waiting == [0] * 5
         crowd.slots.leave(SlotRequest(CLINICAL, SHARES))
         assert sum(crowd.slots.held) == ALL - 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("held", "waiting", "own", "becomes"),
+    [
+        (of(USER, 42), NOBODY, (42, 0), Entry.ENTER),
+        (of(USER, 43), NOBODY, (43, 0), Entry.WAIT),
+        (of(USER, 43), NOBODY, (0, 0), Entry.ENTER),
+        # The more others have, the less it may have.
+        (of(USER, 50), NOBODY, (20, 0), Entry.ENTER),
+        (of(USER, 50), NOBODY, (21, 0), Entry.WAIT),
+        (of(CLINICAL, 60), NOBODY, (11, 0), Entry.ENTER),
+        (of(CLINICAL, 60), NOBODY, (12, 0), Entry.WAIT),
+        # What waits is judged alike.
+        (of(USER, 57), of(USER, 86), (57, 86), Entry.WAIT),
+        (of(USER, 57), of(USER, 87), (57, 87), Entry.CROWDED),
+        (of(USER, 57), of(USER, 87), (0, 0), Entry.WAIT),
+        (of(USER, 57), of(USER, 115), (0, 0), Entry.SHED),
+    ],
+)
+def test_an_app_leaves_places_for_the_next_one(
+    held: Sequence[int], waiting: Sequence[int], own: tuple[int, int], becomes: Entry
+) -> None:
+    """C132, ADR 177: alone it has three quarters of its class's places, of slots and of queues."""
+    assert entry(held, waiting, SlotRequest(USER, SHARES, "app_1"), *own) is becomes
+
+
+def test_what_the_platform_asks_itself_is_held_up_by_no_app() -> None:
+    assert entry(of(USER, 56), NOBODY, SlotRequest(USER, SHARES), 56) is Entry.ENTER
+
+
+@pytest.mark.parametrize("apps", [1, 2, 5, 20])
+def test_however_many_apps_flood_a_class_the_next_one_finds_a_slot_and_a_place(apps: int) -> None:
+    """C132."""
+
+    async def main() -> None:
+        crowd = Crowd()
+        flood = [crowd.ask(f"flood {n}", USER, app=f"app_{n % apps}") for n in range(400)]
+        await settle()
+        assert 0 < sum(crowd.slots.held) <= SLOTS[USER]
+        crowd.served.clear()
+        newcomer = crowd.ask("newcomer", USER, app="app_new")
+        await settle()
+        is_served = "newcomer" in crowd.served
+        assert is_served or crowd.slots.waiting[USER] <= QUEUES[USER]
+        assert not newcomer.done() or newcomer.exception() is None
+        for each in (*flood, newcomer):
+            each.cancel()
+        await asyncio.gather(*flood, newcomer, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_apps_take_turns_so_that_a_long_queue_of_one_does_not_delay_another() -> None:
+    """C132: of one app in the order of arrival."""
+
+    async def main() -> None:
+        crowd = Crowd()
+        await crowd.fill(CLINICAL, ALL)
+        for n in range(20):
+            crowd.ask(f"flood {n}", USER, app="app_flood")
+        for n in range(2):
+            crowd.ask(f"ward {n}", USER, app="app_ward")
+        await settle()
+        for _ in range(5):
+            crowd.slots.leave(SlotRequest(CLINICAL, SHARES))
+            await settle()
+
+        assert crowd.served == ["flood 0", "ward 0", "flood 1", "ward 1", "flood 2"]
 
     asyncio.run(main())
 
