@@ -141,6 +141,8 @@ PROMISES = {
     153: "No secret and no clinical content in logs",
     154: "An audit failure refuses the request",
     155: "Reading the audit is itself audited, and only for those whose business it is",
+    132: "At a hospital's FHIR server an app has a bounded part of the places of its class and takes turns with other apps; pages, bodies, answers and times have ceilings (in part: places are counted by each worker)",
+    134: "A server that cannot be reached, and an app whose requests a server does not answer, are not tried for a while after failures in a row, and then by one request first (in part: not by latency)",
     158: "An incident has a severity with examples and clocks, an owner and a timeline; who may stop apps opens one from an alert, from a kill switch or by hand, and nobody else changes it",
     159: "An incident follows the playbook of its kind, whose steps are done or left out with a reason; its end has a cause, corrective actions, a scenario or a reason, and a decision on the certification",
     160: "Whom an incident reached is counted from the record: patients, people, hospitals, calls, authorizations, kinds of records and scopes in its time; signed",

@@ -26,6 +26,7 @@ from hilum.foundation.standards.fhir.statements import ServerCapabilities, read_
 from hilum.foundation.web.asgi import App, Message, Scope
 from hilum.gateway.upstream import policy
 from hilum.gateway.upstream.access import AWAY, Access, Assert, Tokens, open_access
+from hilum.gateway.upstream.breaker import Breakers
 from hilum.gateway.upstream.http1 import TooLarge
 from hilum.gateway.upstream.http_client import HttpClient, Lost, NotSent
 from hilum.gateway.upstream.models import (
@@ -37,6 +38,7 @@ from hilum.gateway.upstream.models import (
     HEADERS_KEPT,
     RESPONSE_BOUND,
     SENT_HEADERS,
+    SHED,
     TAKEN_HEADERS,
     UNSTATED,
     SlotRequest,
@@ -95,6 +97,7 @@ class Upstreams:
         self._tokens = Tokens(self._http, client_assertion)
         self._embedded = embedded
         self._slots: dict[TenantId, Slots] = {}
+        self._breakers = Breakers()
         self._accesses: LRUCache[TenantId, Access] = LRUCache(ACCESSES_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
@@ -129,6 +132,8 @@ class Upstreams:
     async def _send(
         self, tenant: TenantFacts, request: UpstreamRequest, slot: SlotRequest, intent: Recorded | None = None
     ) -> UpstreamResponse:
+        if self._breakers:
+            self._require_closed(tenant, slot)
         slots = self._slots.get(tenant.id)
         if slots is None:
             slots = self._slots[tenant.id] = Slots()
@@ -141,14 +146,46 @@ class Upstreams:
                     BUSY,
                     "The write was not sent, because the FHIR server was busy for too long. Send it again.",
                 )
+            response = await self._repeated_once(tenant, request, may_repeat=intent is None)
+        except Unavailable as error:
+            self._note(tenant, slot, error)
+            raise
+        finally:
+            slots.leave(slot)
+        if self._breakers:
+            self._breakers.succeeded((tenant.id, ""))
+            self._breakers.succeeded((tenant.id, slot.app))
+        return response
+
+    async def _repeated_once(
+        self, tenant: TenantFacts, request: UpstreamRequest, *, may_repeat: bool
+    ) -> UpstreamResponse:
+        try:
             return await self._exchange(tenant, request)
         # A server may close an idle connection at any time. Only reads are repeated: a write may have been done.
         except Dropped:
-            if intent is not None:
+            if not may_repeat:
                 raise
             return await self._exchange(tenant, request)
-        finally:
-            slots.leave(slot)
+
+    def _require_closed(self, tenant: TenantFacts, slot: SlotRequest) -> None:
+        """Raise Unavailable if the breaker of the server, or that of the app there, is open."""
+        now = asyncio.get_running_loop().time()
+        if self._breakers.closed_in((tenant.id, ""), now):
+            raise Unavailable(AWAY, "The FHIR server could not be reached several times in a row.")
+        if slot.app and self._breakers.closed_in((tenant.id, slot.app), now):
+            raise Unavailable(
+                SHED,
+                "The FHIR server did not answer several requests of this app in a row, so it is not asked for some seconds. Ask for less at a time.",
+            )
+
+    def _note(self, tenant: TenantFacts, slot: SlotRequest, error: Unavailable) -> None:
+        """Count a failure of the server, or of the app there."""
+        now = asyncio.get_running_loop().time()
+        if isinstance(error.__cause__, NotSent):
+            self._breakers.failed((tenant.id, ""), now)
+        elif isinstance(error.__cause__, Lost) and slot.app:
+            self._breakers.failed((tenant.id, slot.app), now)
 
     def describe(
         self, tenant: TenantFacts, request: UpstreamRequest
