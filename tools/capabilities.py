@@ -146,6 +146,7 @@ PROMISES = {
     159: "An incident follows the playbook of its kind, whose steps are done or left out with a reason; its end has a cause, corrective actions, a scenario or a reason, and a decision on the certification",
     160: "Whom an incident reached is counted from the record: patients, people, hospitals, calls, authorizations, kinds of records and scopes in its time; signed",
     161: "Apps of the same vendor, and with keys or redirects at the same host, are listed beside an incident (in part: no networks, no components)",
+    162: "An incident puts the audit on hold since it began, and keeps its apps, versions, certifications and clients as they are, signed (in part: no grants)",
     163: "Notices come from templates and leave once, to whom an incident reached; what was sent is kept, and who has read it (in part: due times by severity, none by contract or law)",
     179: "The policy is one validated, signed, versioned document; changing an entry changes what an app may do and when it is alerted about",
     180: "A dry run lists the apps, agreements and tenants that a policy would alter before it is in force, and what would lapse; each hospital where something changes gets one notice of what changes for which of its apps: beforehand if a version observes until a day, else afterwards",

@@ -12,8 +12,7 @@ from hilum.apps.registry.models import NewVendor
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.identity.people.store import people
 from hilum.operations.incidents import jobs
-from hilum.operations.incidents.policy import playbook
-from hilum.operations.switch_administration.policy import signed_bytes
+from hilum.operations.incidents.policy import playbook, signed_bytes
 from hilum.records.audit import live as journals
 from hilum.records.audit import reach_store
 from hilum.records.audit import service as audit
@@ -316,8 +315,37 @@ def test_the_count_is_signed_and_of_what_was_permitted_since_it_began(response: 
         kid=signed["kid"],
         signature=signed["signature"],
     )
-    assert check(data=signed_bytes(report))
-    assert not check(data=signed_bytes(report | {"patients": 0}))
+    assert check(data=signed_bytes("reach", report))
+    assert not check(data=signed_bytes("reach", report | {"patients": 0}))
+    # Nor is it a document of another kind that the same key signs.
+    assert not check(data=signed_bytes("evidence", report))
+
+
+@both_backends
+def test_the_evidence_stays_as_it_was_whatever_the_vendor_changes_later(response: Response) -> None:
+    """C162: apps, versions, certifications and clients, signed, with a hold on the audit since it began."""
+    made(response.open())
+    held = made(response.act("hold"), 200)
+    made(response.site.api("root").post(f"/apps/{response.app}/versions", json={"label": "after"}))
+
+    evidence = response.show()["evidence"]
+    document = evidence["document"]
+    assert [each["id"] for each in document["apps"]] == [response.app]
+    assert [each["label"] for each in document["versions"]] == ["2"]
+    assert [each["environment"] for each in document["certifications"]] == ["sandbox"]
+    assert [each["id"] for each in document["clients"]] == [response.ground.client.id]
+    signed = response.site.system(
+        keys.verify_bytes,
+        purpose=Purpose.CHECKPOINT,
+        kid=evidence["kid"],
+        signature=evidence["signature"],
+        data=signed_bytes("evidence", document),
+    )
+    (hold,) = made(response.site.api("otto").get("/holds"), 200)["items"]
+    assert (signed, hold["id"]) == (True, held["hold"])
+    problem(response.act("hold"), 409, "incident_on_hold")
+    listed = made(response.site.api("otto").get("/incidents"), 200)["items"]
+    assert (listed[0]["evidence"], listed[0]["reach"]) == ({}, {})
 
 
 @both_backends

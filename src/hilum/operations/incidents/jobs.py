@@ -18,7 +18,6 @@ from hilum.foundation.kernel.ids import ClientId, TenantId
 from hilum.identity.people import service as identity
 from hilum.operations.incidents import policy, store
 from hilum.operations.incidents.models import BATCH, TENANTS_BOUND, Incident
-from hilum.operations.switch_administration.policy import signed_bytes
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, PermitCount, Reach, ReachQuery
 from hilum.records.keys import service as keys
@@ -75,7 +74,7 @@ def _count(lease: Lease, records: Records, incident: Incident) -> None:
     document = policy.document(incident, reach, permits, until)
 
     def keep(ctx: Context) -> None:
-        signed = signed_bytes(document)
+        signed = policy.signed_bytes("reach", document)
         kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
         report = {"report": document, "kid": kid, "signature": signature}
         store.save_reach(ctx.tx, incident.id, report, until)

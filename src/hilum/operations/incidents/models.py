@@ -261,7 +261,7 @@ class Incident:
     """Harm by an app. ``apps``: those that it is about; ``tenants``: the hospitals, empty for all.
 
     ``done`` and ``skipped``: the steps that somebody settled, the latter with the reason. ``reach``: the signed count of whom it touched,
-    as it was at ``reach_at``; it is counted again if ``reach_asked_at`` is later. ``notice_number``: the newest notice; ``sent_number``: the newest
+    as it was at ``reach_at``, and ``evidence`` its apps as they were when they were put on hold, signed too; both are empty in lists. It is counted again if ``reach_asked_at`` is later. ``notice_number``: the newest notice; ``sent_number``: the newest
     one that everybody got, and ``notice_cursor`` the hospital that got the one after it last. ``steps``: the playbook as it stands; empty in lists.
     """
 
@@ -280,6 +280,7 @@ class Incident:
     alert: str = ""
     switches: tuple[str, ...] = ()
     hold: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
     done: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[str, Any] = field(default_factory=dict)

@@ -1,11 +1,14 @@
 """Playbooks, phases, clocks, what is missing, and who may see what. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from hilum.apps.registry.models import Certification, Environment
+import orjson
+
+from hilum.apps.clients.models import ClientFacts
+from hilum.apps.registry.models import Certification, Certified, Environment
 from hilum.controls.switches.models import Mode, Target, TargetKind
 from hilum.controls.switches.policy import administers
 from hilum.foundation.kernel.actor import Actor
@@ -252,6 +255,35 @@ def document(
         "resource_types": dict(sorted(types.items())),
         "scopes": sorted({each.rule for each in found}),
     }
+
+
+def evidence(
+    incident: Incident, certified: Certified, clients: Mapping[AppId, Sequence[ClientFacts]], now: datetime
+) -> dict[str, Any]:
+    """Return the apps of an incident as they are now, with their versions, certifications and clients, as plain JSON."""
+    versions = sorted((each for each in certified.versions.values()), key=lambda each: each.id)
+    document = {
+        "incident": incident.id,
+        "at": now,
+        "apps": [certified.apps[each] for each in incident.apps],
+        "versions": [each for each in versions if each.app in incident.apps],
+        "certifications": [each for app in incident.apps for each in certified.certifications.get(app, ())],
+        "clients": [each for app in incident.apps for each in clients.get(app, ())],
+    }
+    found: dict[str, Any] = orjson.loads(
+        orjson.dumps(document, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else sorted(value)
+
+
+def signed_bytes(kind: Literal["reach", "evidence"], document: Mapping[str, Any]) -> bytes:
+    """Return what is signed of a document of an incident."""
+    # The key signs checkpoints and other reports too: the first line keeps one from being presented as another.
+    return f"hilum incident {kind} v1\n".encode() + orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
 def _written(reach: TenantReach) -> dict[str, Any]:

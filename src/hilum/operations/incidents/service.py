@@ -1,6 +1,7 @@
 """Open, contain, investigate and close incidents."""
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -60,6 +61,8 @@ from hilum.operations.switch_administration import service as switches
 from hilum.policy.matrix import service as policies
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery, RecordedEvent
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import Mail, MailKind
 
@@ -332,11 +335,12 @@ def settle(ctx: Context, incident_id: IncidentId, order: Settlement) -> Incident
     who=RESPONDERS,
     past="put the evidence of an incident on hold",
     button="Hold the evidence",
-    consequence="From the day on which it began, the contents of no record are purged, until two people release the hold.",
+    consequence="From the day on which it began, the contents of no record are purged, until two people release the hold. Its apps, versions, certifications and clients are kept as they are now, signed.",
     when=may_hold,
+    records=False,
 )
 def hold(ctx: Context, incident_id: IncidentId) -> Incident:
-    """Put the audit of an incident on hold from when it began, so that no retention period removes it.
+    """Put the audit of an incident on hold from when it began, so that no retention period removes it, and keep its apps as they are now.
 
     Raises NotFound, NotPermitted, Conflict (closed; on hold already), Unavailable (too many holds).
     """
@@ -345,7 +349,13 @@ def hold(ctx: Context, incident_id: IncidentId) -> Incident:
         raise Conflict("incident_on_hold", "Its evidence is on hold already.")
     about = {"app": incident.apps[0]} if len(incident.apps) == 1 else {}
     placed = audit.place_hold(ctx, f"Incident {incident.id}", since=incident.began_at, about=about)
-    return saved(ctx, replace(incident, hold=placed.id))
+    by_app, certified = clients.certified_facts(ctx, incident.apps)
+    document = policy.evidence(incident, certified, by_app, ctx.now)
+    signed = policy.signed_bytes("evidence", document)
+    kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
+    evidence = {"document": document, "kid": kid, "signature": signature}
+    held = saved(ctx, replace(incident, hold=placed.id, evidence=evidence))
+    return record(ctx, "hold", held, "", digest=sha256(signed).hexdigest())
 
 
 @action(
@@ -507,7 +517,8 @@ def list_incidents(
     Raises NotPermitted.
     """
     require_platform(ctx.actor)
-    return store.list_incidents(ctx.tx, page, is_open=open_only)
+    found = store.list_incidents(ctx.tx, page, is_open=open_only)
+    return [replace(each, reach={}, evidence={}) for each in found]
 
 
 def timeline(ctx: Context, incident: Incident) -> list[RecordedEvent]:

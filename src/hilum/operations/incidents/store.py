@@ -41,6 +41,7 @@ incidents = Table(
     Column("alert", String(64), nullable=False),
     Column("switches", JSON, nullable=False),
     Column("hold", String(64), nullable=False),
+    Column("evidence", JSON, nullable=False),
     Column("done", JSON, nullable=False),
     Column("skipped", JSON, nullable=False),
     Column("reach", JSON, nullable=False),

@@ -1081,6 +1081,7 @@ def upgrade() -> None:
         sa.Column("alert", sa.String(length=64), nullable=False),
         sa.Column("switches", sa.JSON(), nullable=False),
         sa.Column("hold", sa.String(length=64), nullable=False),
+        sa.Column("evidence", sa.JSON(), nullable=False),
         sa.Column("done", sa.JSON(), nullable=False),
         sa.Column("skipped", sa.JSON(), nullable=False),
         sa.Column("reach", sa.JSON(), nullable=False),
