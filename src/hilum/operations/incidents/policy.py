@@ -265,7 +265,7 @@ def evidence(
     document = {
         "incident": incident.id,
         "at": now,
-        "apps": [certified.apps[each] for each in incident.apps],
+        "apps": [certified.apps[each] for each in incident.apps if each in certified.apps],
         "versions": [each for each in versions if each.app in incident.apps],
         "certifications": [each for app in incident.apps for each in certified.certifications.get(app, ())],
         "clients": [each for app in incident.apps for each in clients.get(app, ())],
