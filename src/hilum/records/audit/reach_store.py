@@ -6,8 +6,9 @@ app and time, and nothing else; the database counts.
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, distinct, func, select, union
+from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, null, select, union
 
 from hilum.foundation.infra.db import Instant
 from hilum.records.audit.access_index import access_found, access_index, digest, open_index
@@ -22,7 +23,7 @@ def read(directory: Path, database_url: str, query: ReachQuery) -> Reach | None:
 
 def count(tx: Connection, query: ReachQuery) -> Reach:
     """Count whom some apps reached at some hospitals in a window, by what was permitted to them."""
-    table, found = access_index, access_found
+    table, answers = access_index, access_found
     names = {digest("tenant", each): each for each in query.tenants}
     here: list[ColumnElement[bool]] = [
         table.c.app.in_([digest("app", each) for each in query.apps]),
@@ -33,39 +34,52 @@ def count(tx: Connection, query: ReachQuery) -> Reach:
         here.append(table.c.tenant.in_(names))
     permitted = (*here, table.c.outcome == Outcome.DONE.value)
     same = (
-        (found.c.at == table.c.at) & (found.c.journal == table.c.journal) & (found.c.number == table.c.number)
+        (answers.c.at == table.c.at)
+        & (answers.c.journal == table.c.journal)
+        & (answers.c.number == table.c.number)
     )
     # A union has each patient once, whether an answer was about them alone or showed several.
     reached = union(
         select(table.c.tenant, table.c.patient).where(*permitted, table.c.patient.is_not(None)),
-        select(table.c.tenant, found.c.patient).join(found, same).where(*permitted),
-    ).subquery()
+        select(table.c.tenant, answers.c.patient).join(answers, same).where(*permitted),
+    ).cte()
     by_tenant = select(reached.c.tenant, func.count()).group_by(reached.c.tenant)
-    patients = {int(tenant): int(number) for tenant, number in tx.execute(by_tenant)}
-    everyone = select(func.count(distinct(reached.c.patient)))
-    moments = (func.min(table.c.at, type_=Instant), func.max(table.c.at, type_=Instant))
-    # 0 stands for empty, which is nobody.
-    people, authorizations = (
-        func.count(distinct(case((table.c[word] != 0, table.c[word]))))
-        for word in ("person", "authorization")
-    )
+    # In one statement, so that the patients are gathered once. NULL stands for all hospitals.
+    counted = by_tenant.union_all(select(null(), func.count(distinct(reached.c.patient))))
+    patients = {tenant: int(number) for tenant, number in tx.execute(counted)}
+    is_permitted = table.c.outcome == Outcome.DONE.value
+
+    def several(*of: ColumnElement[Any]) -> Select[Any]:
+        # 0 stands for empty, which is nobody.
+        people, authorizations = (
+            func.count(distinct(case((is_permitted & (table.c[word] != 0), table.c[word]))))
+            for word in ("person", "authorization")
+        )
+        return select(people, authorizations, *of).where(*here)
+
+    moment = case((is_permitted, table.c.at))
     rows = tx.execute(
-        select(table.c.tenant, func.count(), people, authorizations, *moments)
-        .where(*permitted)
-        .group_by(table.c.tenant)
+        several(
+            table.c.tenant,
+            func.sum(case((is_permitted, 1), else_=0)),
+            func.sum(case((table.c.outcome == Outcome.REFUSED.value, 1), else_=0)),
+            func.min(moment, type_=Instant),
+            func.max(moment, type_=Instant),
+        ).group_by(table.c.tenant)
     ).all()
-    total = tx.execute(select(func.count(), people, authorizations, *moments).where(*permitted)).one()
-    refused = select(func.count()).where(*here, table.c.outcome == Outcome.REFUSED.value)
-    return Reach(
-        TenantReach(
-            int(total[0]), int(tx.execute(everyone).scalar_one()), int(total[1]), int(total[2]), *total[3:]
-        ),
-        {
-            names[int(tenant)]: TenantReach(
-                int(calls), patients.get(int(tenant), 0), int(seen), int(held), first, last
-            )
-            for tenant, calls, seen, held, first, last in rows
-            if int(tenant) in names
-        },
-        int(tx.execute(refused).scalar_one()),
+    everybody = tx.execute(several()).one()
+    found = {
+        tenant: TenantReach(int(calls), patients.get(tenant, 0), int(people), int(held), first, last)
+        for people, held, tenant, calls, _, first, last in rows
+        if calls
+    }
+    total = TenantReach(
+        sum(each.calls for each in found.values()),
+        patients[None],
+        int(everybody[0]),
+        int(everybody[1]),
+        min((each.first for each in found.values() if each.first), default=None),
+        max((each.last for each in found.values() if each.last), default=None),
     )
+    by_name = {names[tenant]: each for tenant, each in found.items() if tenant in names}
+    return Reach(total, by_name, sum(int(row[4]) for row in rows))
