@@ -122,6 +122,7 @@ PROMISES = {
     126: "A certification run seals its id in launch, token and every record, is judged from the audit alone, and signed with where it was made; missing or edited records never pass, and the high tier takes no run of a snapshot of the vendor's own",
     129: "Quotas are counted by app and tenant (in part: each worker counts its even share)",
     130: "429 with Retry-After and rate headers",
+    131: "A search is priced before it is sent, and its price is taken from its app's quota; more includes, alternatives or sort keys than a bound are refused as too costly, with the cheaper form (in part: prices are not in the policy, and parameters without an index are not known)",
     132: "At a hospital's FHIR server an app has a bounded part of the places of its class and takes turns with other apps; pages, bodies, answers and times have ceilings (in part: places are counted by each worker)",
     133: "Places at a FHIR server are given by traffic class: in overload the lowest is refused first, and no hospital takes a place of another's (in part: the rise of p95 under a flood is not measured, and the EHR's own work is not seen)",
     134: "A server that cannot be reached, and an app whose requests a server does not answer, are not tried for a while after failures in a row, and then by one request first (in part: not by latency)",

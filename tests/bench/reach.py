@@ -80,6 +80,7 @@ def _write(database: Database, rows: str) -> None:
         "run": "0",
         "reason": "0",
         "outcome": "'done'",
+        "cost": "1",
         "patient": f"CASE WHEN r.n % 10 = 0 THEN NULL ELSE 1 + (r.n * 7919) % {PATIENTS} END",
     }
     into, chosen = ", ".join(f'"{name}"' for name in values), ", ".join(values.values())

@@ -254,7 +254,7 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
 
 
 def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) -> None:
-    """C132: concurrency is capped; 429 with Retry-After."""
+    """C132, ADR 177: concurrency is capped, for an app alone at three quarters; 429 with Retry-After."""
     import asyncio
 
     from hilum.gateway.upstream.models import CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
@@ -272,7 +272,7 @@ def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) 
         held["app"] = slow
         made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, Quota(1000.0, 1000)))
         bearer = made.token(*SCOPES)
-        many = CONNECTIONS_PER_TENANT + WAITING_PER_TENANT
+        many = (CONNECTIONS_PER_TENANT + WAITING_PER_TENANT) * 3 // 4
         waiting = [asyncio.ensure_future(made.get("Observation/o1", bearer)) for _ in range(many)]
         await asyncio.sleep(0)
         for _ in range(50):
@@ -283,7 +283,7 @@ def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) 
         answers = await asyncio.gather(*waiting)
 
         assert over.status == 429
-        assert over.json["issue"][0]["details"]["coding"][0]["code"] == "concurrency_exceeded"
+        assert over.json["issue"][0]["details"]["coding"][0]["code"] == "app_concurrency_exceeded"
         assert int(over.headers["retry-after"]) >= 1
         assert {answer.status for answer in answers} == {404}
 

@@ -53,7 +53,10 @@ class Buckets:
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> QuotaResult:
-        """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough."""
+        """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough.
+
+        What costs more than the bucket holds takes all of it.
+        """
         now = self._clock.monotonic()
         whole, workers = quota, self._workers()
         # The number changes while nodes come and go, so the
@@ -71,6 +74,7 @@ class Buckets:
             bucket.refill(now)
             if quota is not bucket.quota and quota != bucket.quota:
                 bucket.change(whole, quota, workers)
+        cost = min(cost, quota.burst)
         if bucket.tokens < cost:
             # Nothing is spent by a refusal: retrying must not push the next success further away.
             wait = (cost - bucket.tokens) / quota.rate_per_s

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     TOO_COSTLY = "too_costly"
     RESOURCE_TOO_LARGE = "resource_too_large"
     QUOTA_EXCEEDED = "quota_exceeded"
+    APP_CONCURRENCY_EXCEEDED = "app_concurrency_exceeded"
     CONCURRENCY_EXCEEDED = "concurrency_exceeded"
     TRAFFIC_SHED = "traffic_shed"
     WRITE_REPEATED = "write_repeated"

@@ -153,6 +153,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.QUOTA_EXCEEDED: Refusal(
             "The app has used up its quota at this hospital for now.", "Wait `Retry-After` seconds."
         ),
+        Reason.APP_CONCURRENCY_EXCEEDED: Refusal(
+            "As many requests of the app as may wait for this FHIR server, or it did not answer several of them in a row; the other places are kept for other apps.",
+            "Wait `Retry-After` seconds, send fewer requests at a time, and ask for less with each.",
+        ),
         Reason.CONCURRENCY_EXCEEDED: Refusal(
             "Too many requests to this FHIR server are in progress.", "Wait `Retry-After` seconds."
         ),

@@ -41,6 +41,14 @@ DEFAULT_PAGE = 50
 INCLUDES_BOUND = 6
 ALTERNATIVES_BOUND = 100
 SORT_KEYS_BOUND = 3
+PRICE_OF_INCLUDE = 1
+PRICE_OF_PAGE, PAGE_PRICED = 1, 50
+"""What so many further records of a page cost."""
+PRICE_OF_ALTERNATIVES, ALTERNATIVES_PRICED = 1, 10
+PRICE_OF_ALL_PATIENTS = 3
+"""Of a search that names neither patients nor records: its server looks through those of everybody."""
+PRICE_OF_COUNT = 4
+"""Of a number that is found by judging each match."""
 REFILL_BOUND = 10
 """Pages of an upstream that one page of an answer may be gathered from; more of them when they are small, so that the length of a page
 never reveals that records were withheld."""
@@ -243,6 +251,8 @@ class Permit:
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
+    price: int = 1
+    """How much of its app's quota the request takes."""
 
     @property
     def grants(self) -> tuple[GrantRule, ...]:

@@ -42,7 +42,13 @@ from hilum.gateway.enforcement.models import (
     SearchPlan,
     Snapshot,
 )
-from hilum.gateway.enforcement.query_rewrite import context_fault, cost_fault, includes_fault, plan_search
+from hilum.gateway.enforcement.query_rewrite import (
+    context_fault,
+    cost_fault,
+    includes_fault,
+    plan_search,
+    price_of,
+)
 from hilum.gateway.enforcement.resource_access import judge_resource
 from hilum.identity.people.models import MovedReads
 from hilum.identity.people.policy import holds_lost_chart
@@ -121,7 +127,9 @@ def _decide_by(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetim
         return fault
     if fault := size_fault(request):
         return fault
-    permit.plan = None if query is None else _plan(permit, query)
+    if query is not None:
+        permit.plan = _plan(permit, query)
+        permit.price = price_of(permit.plan, query)
     permit.patient, permit.may_create = _patient(permit, query), _may_create(permit)
     return permit
 

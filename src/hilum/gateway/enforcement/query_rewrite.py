@@ -4,13 +4,20 @@ Source: SMART App Launch 2.2, scopes-and-launch-context; security decision 12
 """
 
 from hilum.foundation.kernel.decision import Deny, Reason
-from hilum.foundation.standards.fhir.queries import Include, SearchQuery, is_about
+from hilum.foundation.standards.fhir.queries import Include, SearchQuery, is_about, subject_parameters
 from hilum.foundation.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
 from hilum.foundation.standards.smart.scopes import READ, SEARCH
 from hilum.gateway.enforcement.access_scope import grant_rules
 from hilum.gateway.enforcement.models import (
     ALTERNATIVES_BOUND,
+    ALTERNATIVES_PRICED,
     INCLUDES_BOUND,
+    PAGE_PRICED,
+    PRICE_OF_ALL_PATIENTS,
+    PRICE_OF_ALTERNATIVES,
+    PRICE_OF_COUNT,
+    PRICE_OF_INCLUDE,
+    PRICE_OF_PAGE,
     SORT_KEYS_BOUND,
     EffectiveAccess,
     GrantRule,
@@ -40,6 +47,25 @@ def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None
     if query.sort.count(",") >= SORT_KEYS_BOUND:
         return Deny(Reason.TOO_COSTLY, f"A search is sorted by at most {SORT_KEYS_BOUND} keys; use fewer.")
     return None
+
+
+def price_of(plan: SearchPlan, query: SearchQuery) -> int:
+    """Return how much of its app's quota a search takes: one, and more for what makes its FHIR server work more (C131).
+
+    A flood of expensive searches so ends sooner than one of cheap ones, before it is sent.
+    """
+    price = 1 + PRICE_OF_INCLUDE * len(query.includes)
+    price += PRICE_OF_PAGE * (max(0, (plan.count or 0) - 1) // PAGE_PRICED)
+    price += PRICE_OF_ALTERNATIVES * (query.alternatives // ALTERNATIVES_PRICED)
+    if plan.counting and not plan.exact:
+        price += PRICE_OF_COUNT
+    # As it is sent: what is narrowed to a patient looks through that patient's records only.
+    rule = rule_of(query.type)
+    if rule is not None and rule.narrow:
+        names = {name.partition(":")[0] for name, _ in plan.params}
+        if names.isdisjoint({"_id", rule.narrow, *subject_parameters(query.type)}):
+            price += PRICE_OF_ALL_PATIENTS
+    return price
 
 
 def includes_fault(query: SearchQuery, access: EffectiveAccess) -> Deny | None:

@@ -69,7 +69,7 @@ def record_of(
         correlation_id=incoming.correlation_id,
         source=incoming.source or "",
         removed=ended.removed,
-        cost=0 if request is None else 1,
+        cost=0 if request is None else 1 if permit is None else permit.price,
         # By the clock that also dates when this worker confirmed a stop: a containment report compares that with the end of each request.
         # A monotonic span added to the arrival would miss what this clock was moved meanwhile, and what passed between reading the two.
         latency_us=(took.days * 86_400 + took.seconds) * 1_000_000 + took.microseconds,

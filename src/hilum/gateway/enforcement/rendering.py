@@ -89,6 +89,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.TOO_COSTLY: _Row(403, IssueCode.TOO_COSTLY),
         Reason.RESOURCE_TOO_LARGE: _Row(413, IssueCode.TOO_LONG),
         Reason.QUOTA_EXCEEDED: _SLOWER,
+        Reason.APP_CONCURRENCY_EXCEEDED: _SLOWER,
         Reason.CONCURRENCY_EXCEEDED: _SLOWER,
         Reason.TRAFFIC_SHED: _SLOWER,
         Reason.WRITE_REPEATED: _Row(409, IssueCode.DUPLICATE, retry=True),

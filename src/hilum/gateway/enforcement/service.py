@@ -102,7 +102,7 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> RequestOutcome:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.permit.quota)
+        spent = self._spend(task.incoming, task.token, task.permit.quota, task.permit.price)
         try:
             if not spent.allowed:
                 raise Refusal(
@@ -254,7 +254,9 @@ class Enforcer:
         except Unavailable:
             return _NO_STORE
 
-    def _spend(self, incoming: GatewayRequest, token: AccessToken, quota: Quota) -> QuotaResult:
+    def _spend(
+        self, incoming: GatewayRequest, token: AccessToken, quota: Quota, price: int = 1
+    ) -> QuotaResult:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
         buckets = self._deps.buckets
         if incoming.purpose:
@@ -263,7 +265,9 @@ class Enforcer:
             spent = buckets.spend((f"person/{token.person}", token.tenant), PERSON_QUOTA)
             if not spent.allowed or not token.app:
                 return spent
-        return buckets.spend((token.app, token.tenant), quota)
+            # The price is the app's; a person pays for each step of a picker alike.
+            price = 1
+        return buckets.spend((token.app, token.tenant), quota, price)
 
     def bases_of(self, tenant: TenantId) -> tuple[str, ...]:
         """Return the addresses, each ending in a slash, that mean a tenant's base."""

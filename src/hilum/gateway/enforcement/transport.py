@@ -27,7 +27,7 @@ from hilum.gateway.enforcement.upstream_task import Effect, Refusal, ServerAddre
 from hilum.gateway.enforcement.withholding import is_suspect, may_name_server, withhold
 from hilum.gateway.upstream import live as upstream
 from hilum.gateway.upstream.live import Upstreams
-from hilum.gateway.upstream.models import BUSY, SHED, UpstreamRequest, UpstreamResponse
+from hilum.gateway.upstream.models import BUSY, CROWDED, SHED, UpstreamRequest, UpstreamResponse
 from hilum.gateway.upstream.policy import relocated
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ _TOO_MUCH_EVIDENCE = Deny(
 )
 _OF_CODE = {
     BUSY: Reason.CONCURRENCY_EXCEEDED,
+    CROWDED: Reason.APP_CONCURRENCY_EXCEEDED,
     SHED: Reason.TRAFFIC_SHED,
     upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
     upstream.UNREADABLE: Reason.RESPONSE_UNJUDGEABLE,
@@ -198,7 +199,7 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 def refused_by(error: Unavailable) -> Refusal:
     """Return the Refusal of a request whose FHIR server did not answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
-    wait = SHED_RETRY_S if error.code == SHED else 1.0
+    wait = SHED_RETRY_S if error.code in {CROWDED, SHED} else 1.0
     if isinstance(error, upstream.RecentlyFailed):
         wait = error.retry_after_s
     return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)

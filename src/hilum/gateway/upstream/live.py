@@ -34,11 +34,11 @@ from hilum.gateway.upstream.models import (
     BUSY,
     CAPABILITIES_LIFE,
     CAPABILITIES_RETRY,
+    CROWDED,
     DEADLINE,
     HEADERS_KEPT,
     RESPONSE_BOUND,
     SENT_HEADERS,
-    SHED,
     TAKEN_HEADERS,
     UNSTATED,
     SlotRequest,
@@ -175,7 +175,7 @@ class Upstreams:
             raise Unavailable(AWAY, "The FHIR server could not be reached several times in a row.")
         if slot.app and self._breakers.closed_in((tenant.id, slot.app), now):
             raise Unavailable(
-                SHED,
+                CROWDED,
                 "The FHIR server did not answer several requests of this app in a row, so it is not asked for some seconds. Ask for less at a time.",
             )
 

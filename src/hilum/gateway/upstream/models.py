@@ -23,7 +23,7 @@ WAIT_BOUND = timedelta(seconds=10)
 """How long a request may wait for a slot; a low class could otherwise wait for ever."""
 APP_PART = 3
 """An app takes at most this many times what it leaves free of its class: by itself, three quarters (ADR 177)."""
-BUSY, SHED = "upstream_busy", "upstream_shed"
+BUSY, SHED, CROWDED = "upstream_busy", "upstream_shed", "upstream_app_limit"
 TARGET_BOUND = 16 * 1024
 ACCESSES_KEPT = 10_000
 HEADERS_KEPT = 1_000

@@ -9,7 +9,7 @@ from collections import Counter, deque
 
 from hilum.foundation.kernel.errors import Unavailable
 from hilum.gateway.upstream import policy
-from hilum.gateway.upstream.models import BUSY, SHED, WAIT_BOUND, Entry, SlotRequest
+from hilum.gateway.upstream.models import BUSY, CROWDED, SHED, WAIT_BOUND, Entry, SlotRequest
 from hilum.policy.matrix.models import TrafficClass
 
 _Waiter = tuple["asyncio.Future[None]", SlotRequest]
@@ -128,7 +128,7 @@ def _take_one(counts: Counter[str], app: str) -> None:
 def _refusal(entry: Entry) -> Unavailable:
     if entry is Entry.CROWDED:
         return Unavailable(
-            SHED,
+            CROWDED,
             "So many requests of this app wait for this FHIR server that the other places are kept for other apps. Wait for as long as Retry-After says, and send fewer at a time.",
         )
     if entry is Entry.SHED:

@@ -27,7 +27,7 @@ class _RecordedTime:
         return self.at
 
 
-def try_quota(quota: Quota, calls: Sequence[tuple[datetime, str]], since: datetime) -> QuotaTrial:
+def try_quota(quota: Quota, calls: Sequence[tuple[datetime, str, int]], since: datetime) -> QuotaTrial:
     """Count how many calls a quota would have refused that were permitted, and permitted that were refused for their quota.
 
     The bucket is full at first, and one for all workers: with several, each with its share, more may be refused.
@@ -35,10 +35,10 @@ def try_quota(quota: Quota, calls: Sequence[tuple[datetime, str]], since: dateti
     clock = _RecordedTime()
     buckets = Buckets(clock)
     refused = permitted = 0
-    for at, reason in calls:
+    for at, reason, cost in calls:
         clock.at = at.timestamp()
         # A call that is refused for another reason costs as much as one that is permitted.
-        allowed = buckets.spend(("app", "tenant"), quota).allowed
+        allowed = buckets.spend(("app", "tenant"), quota, max(1, cost)).allowed
         refused += not reason and not allowed
         permitted += reason == Reason.QUOTA_EXCEEDED and allowed
     return QuotaTrial(len(calls), since, refused, permitted)

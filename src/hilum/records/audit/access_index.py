@@ -20,6 +20,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
+    Integer,
     PrimaryKeyConstraint,
     Select,
     String,
@@ -77,6 +78,7 @@ access_index = Table(
     *(Column(word, BigInteger, nullable=False) for word in WORDS),
     Column("outcome", String(16), nullable=False),
     Column("patient", BigInteger),
+    Column("cost", Integer, nullable=False),
     PrimaryKeyConstraint("journal", "number"),
     Index("ix_access_index_at", "at"),
     # Pairs end in `at`, so that a page by that filter is read in the order of the index, without sorting.
@@ -195,6 +197,7 @@ def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
         "at": access.at,
         "outcome": outcome,
         "patient": patient,
+        "cost": access.cost,
     }
 
 
@@ -337,16 +340,16 @@ def calls(tx: Connection, client: str, tenants: Collection[str], since: datetime
     here.append(table.c.outcome != Outcome.INTENDED.value)
     if len(names) == 1:
         here.append(table.c.tenant.in_(names))
-    query = select(table.c.at, table.c.tenant, table.c.outcome, table.c.reason)
+    query = select(table.c.at, table.c.tenant, table.c.outcome, table.c.reason, table.c.cost)
     rows = tx.execute(
         query.where(*here).order_by(desc(table.c.at), desc(table.c.number)).limit(most + 1)
     ).all()
-    over, found = digest("reason", Reason.QUOTA_EXCEEDED.value), dict[str, list[tuple[datetime, str]]]()
-    for at, tenant, outcome, reason in reversed(rows[:most]):
+    over, found = digest("reason", Reason.QUOTA_EXCEEDED.value), dict[str, list[tuple[datetime, str, int]]]()
+    for at, tenant, outcome, reason, cost in reversed(rows[:most]):
         if tenant in names:
             refused = Reason.QUOTA_EXCEEDED.value if reason == over else Outcome.REFUSED.value
             why = refused if outcome == Outcome.REFUSED.value else ""
-            found.setdefault(names[tenant], []).append((at, why))
+            found.setdefault(names[tenant], []).append((at, why, cost))
     return RecordedCalls(rows[most - 1].at if len(rows) > most else since, found)
 
 

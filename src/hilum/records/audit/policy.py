@@ -521,6 +521,7 @@ _ENDINGS: Mapping[str, Ending] = {
     Reason.TOO_COSTLY: Ending.MISTAKEN,
     Reason.RESOURCE_TOO_LARGE: Ending.MISTAKEN,
     Reason.QUOTA_EXCEEDED: Ending.THROTTLED,
+    Reason.APP_CONCURRENCY_EXCEEDED: Ending.THROTTLED,
     # What all apps of a hospital together have in progress is not this one's doing.
     Reason.CONCURRENCY_EXCEEDED: Ending.FAILED,
     Reason.TRAFFIC_SHED: Ending.FAILED,

@@ -22,7 +22,7 @@ class RecordedCalls(NamedTuple):
     """The calls of a client by tenant, oldest first, each with why it was refused (empty: it was not). ``since``: from when on they were read."""
 
     since: datetime
-    at: Mapping[str, Sequence[tuple[datetime, str]]]
+    at: Mapping[str, Sequence[tuple[datetime, str, int]]]
 
 
 class Ending(StrEnum):

@@ -31,16 +31,28 @@ def test_a_full_bucket_lets_its_burst_through_and_then_says_when_to_come_again()
 def test_a_refused_request_costs_nothing_and_time_refills_up_to_the_burst() -> None:
     clock = FakeClock()
     buckets = Buckets(clock)
-    assert not buckets.spend(KEY, TEN, cost=11).allowed
-    assert buckets.spend(KEY, TEN, cost=10).allowed
+    assert buckets.spend(KEY, TEN, cost=9).allowed
+    assert not buckets.spend(KEY, TEN, cost=2).allowed
+    assert buckets.spend(KEY, TEN, cost=1).allowed
 
     clock.advance(timedelta(seconds=3))
     assert buckets.spend(KEY, TEN, cost=3).allowed
     assert not buckets.spend(KEY, TEN).allowed
     clock.advance(timedelta(days=1))
 
-    assert not buckets.spend(KEY, TEN, cost=11).allowed
     assert buckets.spend(KEY, TEN, cost=10).allowed
+
+
+def test_what_costs_more_than_the_bucket_holds_takes_all_of_it() -> None:
+    """C131: with many workers a share may hold one, and an expensive search would never pass."""
+    clock = FakeClock()
+    buckets = Buckets(clock)
+    assert buckets.spend(KEY, TEN, cost=99).allowed
+    clock.advance(timedelta(seconds=9))
+    assert not buckets.spend(KEY, TEN, cost=99).allowed
+    clock.advance(timedelta(seconds=1))
+    assert buckets.spend(KEY, TEN, cost=99).allowed
+    assert Buckets(clock, workers=lambda: 40).spend(KEY, TEN, cost=99).allowed
 
 
 def test_one_app_at_one_tenant_spends_from_no_other_bucket() -> None:
@@ -124,7 +136,7 @@ def test_no_key_ever_spends_more_than_burst_and_rate_times_time(
     for key, cost, pause in taken:
         clock.advance(timedelta(seconds=pause))
         if buckets.spend((key, "t"), quota, cost).allowed:
-            spent.setdefault(key, []).append((clock.monotonic(), cost))
+            spent.setdefault(key, []).append((clock.monotonic(), min(cost, burst)))
 
     for history in spent.values():
         for first in range(len(history)):

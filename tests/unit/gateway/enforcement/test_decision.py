@@ -833,6 +833,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
         Reason.OUTCOME_UNKNOWN,
         Reason.WRITE_DONE_ANSWER_WITHHELD,
         Reason.QUOTA_EXCEEDED,
+        Reason.APP_CONCURRENCY_EXCEEDED,
         Reason.CONCURRENCY_EXCEEDED,
         Reason.TRAFFIC_SHED,
         Reason.UPSTREAM_UNAVAILABLE,

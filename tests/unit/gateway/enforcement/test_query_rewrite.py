@@ -34,6 +34,42 @@ def plan(query: str, held: AccessToken = TOKEN, snapshot: Any = SNAPSHOT) -> Sea
 
 
 @pytest.mark.parametrize(
+    ("query", "price"),
+    [
+        ("Observation", 1),
+        ("Observation?patient=p1&code=a", 1),
+        ("Observation?_count=50", 1),
+        ("Observation?_count=51", 2),
+        ("Observation?_count=200", 4),
+        ("Observation?_include=Observation:subject", 2),
+        ("Observation?_include=Observation:subject&_revinclude=Provenance:target", 3),
+        ("Observation?code=" + ",".join("abcdefghi"), 1),
+        ("Observation?code=" + ",".join("abcdefghij"), 2),
+    ],
+)
+def test_a_search_costs_what_it_makes_its_server_do(query: str, price: int) -> None:
+    """C131: within the chart of a patient."""
+    assert permit(ask(query), TOKEN).price == price
+
+
+@pytest.mark.parametrize(
+    ("query", "price"),
+    [
+        ("Observation?code=a", 4),
+        ("Observation?code=a&_count=200", 7),
+        ("Observation?patient=p1", 1),
+        ("Observation?subject=Patient/p1", 1),
+        ("Observation?_id=o1", 1),
+        ("Patient?_id=p1", 1),
+        ("Patient?name=x", 4),
+    ],
+)
+def test_a_search_through_everybodys_records_costs_more(query: str, price: int) -> None:
+    """C131: by a service, whose scopes reach all patients."""
+    assert permit(ask(query), token("system/*.rs", **BACKEND), BACKEND_SNAPSHOT).price == price
+
+
+@pytest.mark.parametrize(
     ("query", "named"),
     [
         ("Observation?nonsense=1", "nonsense"),

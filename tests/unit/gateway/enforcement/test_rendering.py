@@ -62,7 +62,7 @@ STATUS = {
     404: {"outside_launch_context", "label_withheld"},
     400: {"request_unsupported"},
     413: {"resource_too_large"},
-    429: {"quota_exceeded", "concurrency_exceeded", "traffic_shed"},
+    429: {"quota_exceeded", "app_concurrency_exceeded", "concurrency_exceeded", "traffic_shed"},
     409: {"write_repeated"},
     503: {"snapshot_stale", "audit_unavailable", "upstream_unavailable", "outcome_unknown"},
     502: {"response_unjudgeable"},

@@ -118,7 +118,7 @@ def test_requests_of_an_app_that_nobody_answers_hold_up_no_other_app_and_open_no
             with pytest.raises(Unavailable) as caught:
                 await sender.send(tenant, slow, slot("app_slow"))
             codes.append(caught.value.code)
-        assert codes == ["upstream_answer_lost"] * FAILURES + ["upstream_shed"] * 2
+        assert codes == ["upstream_answer_lost"] * FAILURES + ["upstream_app_limit"] * 2
         assert (await sender.send(tenant, READ, slot("app_ward"))).status == 200
         await sender.close()
         server.close()

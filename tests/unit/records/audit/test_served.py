@@ -33,6 +33,7 @@ from tests.flows.journal_ground import access
         (429, "quota_exceeded", "throttled"),
         (429, "concurrency_exceeded", "failed"),
         (503, "traffic_shed", "failed"),
+        (429, "app_concurrency_exceeded", "throttled"),
         (503, "upstream_unavailable", "failed"),
         (502, "response_unjudgeable", "failed"),
         (503, "outcome_unknown", "failed"),

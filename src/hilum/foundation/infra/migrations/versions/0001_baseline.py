@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.BigInteger(), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.Column("patient", sa.BigInteger(), nullable=True),
+        sa.Column("cost", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("journal", "number", name=op.f("pk_access_index")),
     )
     op.create_index("ix_access_index_app", "access_index", ["app", "at"], unique=False)
