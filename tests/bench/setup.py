@@ -23,6 +23,7 @@ from tests.unit.policy.matrix.books import LIFETIMES
 
 TRACE = Trace("bench")
 SERVICE = "bench-backend"
+MOST, SHIPPED = Quota(float(RATE_BOUND_PER_S), BURST_BOUND), Quota(20.0, 100)
 SCOPES = ("system/*.rs",)
 
 
@@ -41,14 +42,19 @@ def grant_of(ctx: Context, tenant: str) -> Grant:
     return Grant(TenantId(tenant), facts.id, facts.app, facts.version, facts.vendor, SCOPES)
 
 
-def lift_quotas(made: Rig, tenant: str) -> None:
+def limit_service(made: Rig, tenant: str) -> None:
+    """Give the app that is opened in charts all that there is, and the service what the shipped policy gives an app of every category."""
+    lift_quotas(made, tenant, SHIPPED)
+
+
+def lift_quotas(made: Rig, tenant: str, of_service: Quota = MOST) -> None:
     """Raise the quotas of the card's apps at a tenant as far as they go, so that the limit measured is the machine's."""
     uow = uow_of(made)
 
     def verb(ctx: Context) -> None:
-        for name in ("bench-symmetric", SERVICE):
+        for name, quota in (("bench-symmetric", MOST), (SERVICE, of_service)):
             client = clients.get_client(ctx, ClientId(name))
-            controls.set_quota(ctx, client.app, tenant, Quota(float(RATE_BOUND_PER_S), BURST_BOUND))
+            controls.set_quota(ctx, client.app, tenant, quota)
 
     try:
         uow.write_now(verb, actor=SYSTEM, trace=TRACE)

@@ -1,5 +1,6 @@
 """What takes a grant away takes it away at the next request; and what cannot be confirmed or recorded is not given."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from hilum.authorization.consent import service as consent
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.foundation.web.bounds import REFUSALS_BURST, REFUSALS_RATE
+from hilum.gateway.upstream.models import CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
 from hilum.identity.people import service as identity
 from hilum.records.audit import live as journals
 from hilum.records.audit.models import AccessQuery, Outcome
@@ -253,12 +256,24 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
     play(story)
 
 
+def test_who_sends_on_though_the_quota_is_used_up_is_answered_more_slowly(play: Play) -> None:
+    """C130, C133: a flood that is refused must not take the time that others' reads need; what is permitted does not wait."""
+
+    async def story(made: Ground) -> None:
+        made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, Quota(0.01, 1)))
+        bearer, clock = made.token(*SCOPES), asyncio.get_running_loop().time
+        begun, beyond = clock(), 50
+        for _ in range(int(REFUSALS_BURST) + beyond):
+            status = (await made.get("Observation/o1", bearer)).status
+
+        assert status == 429
+        assert clock() - begun >= 0.8 * beyond / REFUSALS_RATE
+
+    play(story)
+
+
 def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) -> None:
     """C132, ADR 177: concurrency is capped, for an app alone at three quarters; 429 with Retry-After."""
-    import asyncio
-
-    from hilum.gateway.upstream.models import CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
-
     server = OtherServer()
     gate = asyncio.Event
 

@@ -77,6 +77,10 @@ class Head:
         return parse(self.method, self.path, self.query, self.meant, body)
 
 
+SLOWED = frozenset({401, 429})
+"""Refusals that are held back for a moment if a network gets many of them."""
+
+
 class Gateway:
     """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
 
@@ -103,8 +107,8 @@ class Gateway:
         status = str(ended.status)
         metrics.GATEWAY_REQUESTS.add(status, "" if ended.deny is None else ended.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
-        # Beyond a burst, so that guessing tokens in a loop costs the others little (ADR 28).
-        if ended.status == 401:
+        # Beyond a burst, so that guessing tokens in a loop, or sending on when a quota is used up, costs the others little (ADR 28).
+        if ended.status in SLOWED:
             await self._refusal_delay.hold(str(state.get("network", "")))
         headers, body = render(ended, request_id)
         headers += (*cors.answer(origin, ended.origins), *ended.rates, (b"x-request-id", request_id.encode()))
