@@ -256,6 +256,24 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
     play(story)
 
 
+def test_a_search_takes_its_price_from_the_quota_and_the_record_says_it(play: Play) -> None:
+    """C131: one of two hundred records costs four reads."""
+
+    async def story(made: Ground) -> None:
+        made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, Quota(0.01, 5)))
+        bearer = made.token(*SCOPES)
+        statuses = [
+            (await made.get(target, bearer)).status
+            for target in ("Observation?_count=200", "Observation/o1", "Observation/o1")
+        ]
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
+
+        assert statuses == [200, 200, 429]
+        assert sorted(each.cost for each in reader.newest(AccessQuery())) == [1, 1, 4]
+
+    play(story)
+
+
 def test_who_sends_on_though_the_quota_is_used_up_is_answered_more_slowly(play: Play) -> None:
     """C130, C133: a flood that is refused must not take the time that others' reads need; what is permitted does not wait."""
 
