@@ -165,10 +165,11 @@ def has_room(held: Sequence[int], slot: SlotRequest, own: int = 0) -> bool:
 def _leaves_others(counts: Sequence[int], most: tuple[int, ...], slot: SlotRequest, own: int) -> bool:
     """Check whether an app that has ``own`` places leaves the others enough with one more.
 
-    The more apps there are, the less each may have, and the next one always finds a place. Source: Choudhury and Hahne, Dynamic queue
+    The more apps there are, the less each may have, and the next one finds a place unless about a third as many apps flood as there are
+    places. Source: Choudhury and Hahne, Dynamic queue
     length thresholds for shared-memory packet switches, IEEE/ACM Transactions on Networking 6(2), 1998.
     """
-    # The common case: even if everything above its class were taken, it has little.
+    # The platform's own reads have no limit of an app, and an app's first request takes nothing from anybody.
     if not slot.app or own == 0:
         return True
     free = min(most[each] - sum(counts[each:]) for each in range(slot.rank + 1))

@@ -137,7 +137,7 @@ RETENTIONS = (
         _KEEP,
         "signed results of apps tried on synthetic patients, which reviews refer to",
     ),
-    Retention("incidents_notice", _TENANT, _KEEP, "what the hospital was told of incidents", exported=True),
+    Retention("incidents_notice", _TENANT, _KEEP, "notices of incidents to the hospital", exported=True),
     Retention("audit_hold", _TENANT, _KEEP, "what was held, by whom and why"),
     Retention("offboardings_offboarding", _TENANT, _KEEP, "who let the hospital leave, and this proof"),
     Retention(

@@ -114,7 +114,7 @@ INCIDENT = Noun(
         Shows("closed_at", "Closed"),
         Shows("alert", "Alert"),
         Shows("hold", "Evidence hold"),
-        Shows("statement", "What was told last", wide=True),
+        Shows("statement", "Last statement", wide=True),
         Shows("cause", "Cause", wide=True),
         Shows("corrective", "Corrective actions", wide=True),
         Shows("scenario", "The sandbox shows it in"),
