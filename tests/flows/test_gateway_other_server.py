@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from hilum.identity.people import service as identity
-from hilum.identity.people.models import TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.people.models import Quirks, TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.people.policy import quirks_of
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.upstream_secrets import sealed_header
@@ -399,6 +401,88 @@ def test_a_search_by_id_shows_no_other_records_where_the_server_ignores_it(
         assert answer.ids == ["Patient/p2", "Patient/p3"]
         assert answer.json.get("total", 2) == 2
         assert (await made.get("Patient?_id=p9", doctor)).ids == []
+
+    play(story, http_upstream=other.base)
+
+
+def reason_of(refused: Answer) -> str:
+    return str(refused.json["issue"][0]["details"]["coding"][0]["code"])
+
+
+def with_quirks(made: Ground, other: OtherServer, *words: str) -> None:
+    """Let the server have quirks, and the hospital's settings name them."""
+    other.quirks = quirks_of(words) or Quirks()
+    upstream = UpstreamRef(UpstreamKind.HTTP, other.base, quirks=words)
+    made.run(lambda ctx: identity.update_tenant(ctx, GENERAL, TenantChange(upstream=upstream)))
+
+
+def test_a_server_that_takes_small_pages_only_fills_larger_ones(play: Play, other: OtherServer) -> None:
+    """C77, C84: Oracle Health refuses a ``_count`` above 100."""
+
+    async def story(made: Ground) -> None:
+        with_quirks(made, other, "page=5")
+        answer = await made.get("Observation?_count=12", made.token("patient/Observation.rs"))
+        assert len(answer.ids) == 12
+        sizes = {dict(parse_qsl(target.partition("?")[2])).get("_count") for _, target, _ in other.seen}
+        assert sizes <= {"5", None}
+
+    play(story, http_upstream=other.base)
+
+
+def test_a_server_that_takes_ids_alone_is_asked_by_id_alone_and_judged(
+    play: Play, other: OtherServer
+) -> None:
+    """C76, C77: the search leaves without the patient, and the answer shows no other's record."""
+
+    async def story(made: Ground) -> None:
+        with_quirks(made, other, "id-alone")
+        own = made.token("patient/Observation.rs")
+        answer = await made.get("Observation?_id=a01,b01", own)
+        assert answer.ids == ["Observation/a01"]
+        assert answer.json["total"] == 1
+        refused = await made.get("Observation?_id=a01&patient=p1", own)
+        assert (refused.status, reason_of(refused)) == (400, "request_unsupported")
+        assert [target for _, target, _ in other.seen if "_id" in target] == ["Observation?_id=a01,b01"]
+
+    play(story, http_upstream=other.base)
+
+
+def test_a_server_that_knows_one_patient_at_a_time_is_not_asked_for_two(
+    play: Play, other: OtherServer
+) -> None:
+    """C77: refused with what to ask for, before anything is sent."""
+
+    async def story(made: Ground) -> None:
+        with_quirks(made, other, "one-patient", "no-form")
+        doctor = made.token("user/Observation.rs", "user/Patient.rs")
+        sent = len(other.seen)
+        refused = await made.get("Observation?patient=p1,p2", doctor)
+        assert (refused.status, reason_of(refused)) == (400, "request_unsupported")
+        assert b"patient=ID" in refused.body
+        assert not any(target.startswith("Observation") for _, target, _ in other.seen[sent:])
+        assert len((await made.get("Observation?patient=p1&_count=3", doctor)).ids) == 3
+        long = "Observation?patient=p1&_id=" + ",".join(f"a{n:02}" for n in range(50)) * 12
+        assert (await made.get(long, doctor)).status in {200, 400}
+        assert not any(method == "POST" for method, _, _ in other.seen)
+
+    play(story, http_upstream=other.base)
+
+
+def test_a_parameter_that_a_server_ignores_is_refused_though_it_lists_it(
+    play: Play, other: OtherServer
+) -> None:
+    """C77."""
+    other.ignores = frozenset({"subject"})
+
+    async def story(made: Ground) -> None:
+        with_quirks(made, other, "ignores=subject")
+        doctor = made.token("user/Observation.rs")
+        refused = await made.get("Observation?subject=Patient/p1", doctor)
+        assert (refused.status, reason_of(refused)) == (400, "request_unsupported")
+        told = (await made.get("metadata", doctor)).json["rest"][0]["resource"]
+        names = {p["name"] for each in told if each["type"] == "Observation" for p in each["searchParam"]}
+        assert "patient" in names
+        assert "subject" not in names
 
     play(story, http_upstream=other.base)
 

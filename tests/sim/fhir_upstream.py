@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from hilum.identity.people.models import Quirks
 from tests.sim.serving import serving
 
 BASE = "http://upstream.internal/fhir"
@@ -28,6 +29,8 @@ class OtherServer:
     careless: bool = False
     ignores: frozenset[str] = frozenset()
     """Search parameters that it does not act on."""
+    quirks: Quirks = field(default_factory=Quirks)
+    """Refuse what a server with these quirks refuses."""
     status: int = 0
     """Answer everything with this status, when set."""
     read_status: int = 0
@@ -141,6 +144,8 @@ class OtherServer:
         if method == "GET" and not parts:
             return self._page(dict(params))
         if (method == "GET" and len(parts) == 1) or parts[1:] == ["_search"]:
+            if self._refuses(parts, params):
+                return 400, {"resourceType": "OperationOutcome", "issue": []}, []
             return 200, self._search(parts[0], params), []
         if method == "GET":
             found = self.resources.get("/".join(parts[:2]))
@@ -167,6 +172,18 @@ class OtherServer:
             location = self.location.format(resource["id"]).replace("@", self.base)
         headers = [(b"location", location.encode())] if location else []
         return (200 if method == "PUT" else 201), b"" if self.silent else resource, headers
+
+    def _refuses(self, parts: list[str], params: list[tuple[str, str]]) -> bool:
+        asked, quirks = dict(params), self.quirks
+        return any(
+            (
+                quirks.page and int(asked.get("_count", 0)) > quirks.page,
+                not quirks.forms and parts[1:],
+                quirks.id_alone and "_id" in asked and len(asked) > 1,
+                quirks.one_patient and "," in asked.get("patient", ""),
+                quirks.patient_criteria and parts == ["Patient"] and not asked.keys() - {"_count", "_sort"},
+            )
+        )
 
     def _search(self, type_: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         found = [r for name, r in sorted(self.resources.items()) if name.startswith(type_ + "/")]

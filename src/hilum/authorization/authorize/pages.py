@@ -89,12 +89,13 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class PickerView:
-    """A page of the picker. ``text``: the name searched for. ``wrong``: the last choice was refused."""
+    """A page of the picker. ``text``: the name searched for. ``wrong``: the last choice was refused. ``needs_name``: nobody is listed without one."""
 
     page: PatientPage
     text: str
     searchable: bool
     wrong: bool = False
+    needs_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

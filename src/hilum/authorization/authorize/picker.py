@@ -183,7 +183,7 @@ async def has_encounter(reader: RecordReader, patient: str, encounter: str) -> b
     """Check whether an encounter exists and is the patient's. Raises ReadRefused."""
     if not is_id(patient) or not is_id(encounter):
         return False
-    bundle = await reader.search(f"Encounter?_id={encounter}&patient={patient}")
+    bundle = await reader.search(f"Encounter?_id={encounter}")
     return any(each.id == encounter for each in _encounters(bundle, patient))
 
 

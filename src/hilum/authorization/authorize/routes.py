@@ -334,12 +334,14 @@ class AuthorizeRoutes:
                     self._kit, request, flow_state, fields, chosen=chosen, visits=visits
                 )
         text, after = query.one("q"), query.one("after")
-        openable = identity_policy.patients_openable(flow_state.person)
+        openable, needs_name = identity_policy.patients_openable(flow_state.person), False
         if openable is not None:
             page = picker.PatientPage(await picker.find_patients(reader, openable))
+        elif needs_name := _needs_name(flow_state) and not (text.strip() or after):
+            page = picker.PatientPage(())
         else:
             page = await picker.search_patients(reader, text=text, after=after)
-        view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong)
+        view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong, needs_name=needs_name)
         return pages.pick_patient(self._kit, request, flow_state, fields, view)
 
     def _refused_picker(
@@ -419,6 +421,12 @@ class AuthorizeRoutes:
 
 def _unknown_request() -> NoReturn:
     raise NotFound("request_unknown", "There is no such authorization request. Start again from the app.")
+
+
+def _needs_name(flow_state: FlowState) -> bool:
+    """Check whether the hospital's FHIR server lists patients by a criterion only."""
+    quirks = identity_policy.quirks_of(flow_state.client_context.tenant.upstream.quirks)
+    return quirks is not None and quirks.patient_criteria
 
 
 def _see_other(url: str) -> Response:

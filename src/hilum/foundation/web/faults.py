@@ -186,6 +186,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "tenant_id_malformed": "A tenant's id has up to 32 lower-case letters, digits and dashes, and begins and ends with a letter or digit.",
         "real_in_sandbox": "A sandbox holds synthetic hospitals only. Add it as one (sandbox, --sandbox), or to a production platform.",
         "sandbox_in_production": "Synthetic tenants exist on a sandbox platform only.",
+        "quirks_unknown": "List at most 20 quirks, each one of page=N, no-form, id-alone, one-patient, patient-criteria and ignores=PARAMETER; for the embedded server none.",
         "attachment_hosts_malformed": "List host names without scheme and port, none of them the FHIR server's own.",
         "upstream_url_malformed": "The FHIR server's base must be an http or https URL without query, fragment and user name.",
         "upstream_public_url_malformed": "The base must be an http or https URL without query, fragment and user name.",

@@ -23,6 +23,7 @@ from hilum.gateway.enforcement.models import (
     GrantRule,
     SearchPlan,
 )
+from hilum.identity.people.models import Quirks
 
 _MANY_SUBJECTS = frozenset({"Account", "Appointment", "Provenance"})
 """Types whose resources may belong to several patients: a search matches any of them, visibility requires all."""
@@ -47,6 +48,30 @@ def cost_fault(query: SearchQuery, grants: tuple[GrantRule, ...]) -> Deny | None
     if query.sort.count(",") >= SORT_KEYS_BOUND:
         return Deny(Reason.TOO_COSTLY, f"A search is sorted by at most {SORT_KEYS_BOUND} keys; use fewer.")
     return None
+
+
+def quirk_fault(plan: SearchPlan, quirks: Quirks) -> Deny | None:
+    """Return the refusal of a search that its FHIR server would refuse or answer wrongly, with a form that works."""
+    subjects = subject_parameters(plan.type) - {"_id"}
+    if quirks.one_patient and any(
+        "," in value for name, value in plan.params if name.partition(":")[0] in subjects
+    ):
+        sentence = "This FHIR server searches for one patient at a time; name one, as in patient=ID."
+        return Deny(Reason.REQUEST_UNSUPPORTED, sentence)
+    by_id = any(name == "_id" for name, _ in plan.params)
+    # Left out, what was asked for besides would widen the search.
+    if quirks.id_alone and by_id and any(name != "_id" for name, _ in plan.asked):
+        sentence = "This FHIR server takes _id without any other parameter only; leave out the others."
+        return Deny(Reason.REQUEST_UNSUPPORTED, sentence)
+    return None
+
+
+def sent_query(plan: SearchPlan, quirks: Quirks, size: int) -> tuple[tuple[str, str], ...]:
+    """Return the parameters of a search as its FHIR server takes them. ``size``: the records of a page."""
+    if quirks.id_alone and (ids := tuple(pair for pair in plan.params if pair[0] == "_id")):
+        # Not narrowed: every record of the answer is judged nevertheless.
+        return ids
+    return (*plan.params, ("_count", str(min(size, quirks.page or size))))
 
 
 def price_of(plan: SearchPlan, query: SearchQuery) -> int:

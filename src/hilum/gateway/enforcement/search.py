@@ -33,6 +33,7 @@ from hilum.gateway.enforcement.models import (
     SearchPlan,
 )
 from hilum.gateway.enforcement.pagelinks import PageLinks
+from hilum.gateway.enforcement.query_rewrite import quirk_fault, sent_query
 from hilum.gateway.enforcement.rendering import RequestOutcome
 from hilum.gateway.enforcement.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.enforcement.response_filter import (
@@ -113,6 +114,8 @@ class Searcher:
         ):
             sentence = f"The FHIR server does not know the search parameter {name} for {plan.type}."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
+        if fault := quirk_fault(plan, task.addresses.quirks):
+            raise Refusal(fault)
         if plan.counting:
             return await self._counted(task, plan)
         narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
@@ -173,7 +176,7 @@ class Searcher:
         if about is None:
             return 0
         size = PAGE_OF_TARGETS if is_judged_by_targets(plan.type) else PAGE_SIZE_BOUND
-        target = f"{plan.type}?{render_query((*about.params, ('_count', str(size))))}"
+        target = f"{plan.type}?{render_query(sent_query(about, task.addresses.quirks, size))}"
         ids: set[str | None] = set()
         too_large, read = 0, 0
         for _ in range(COUNTED_PAGES_BOUND):
@@ -223,7 +226,7 @@ class Searcher:
         path, _, query = target.partition("?")
         outgoing = UpstreamRequest("GET", target, _SEARCH_HEADERS)
         # Many servers and proxies cut or refuse longer addresses; a form body has no such bound.
-        if len(query) > _QUERY_INLINE and path:
+        if len(query) > _QUERY_INLINE and path and task.addresses.quirks.forms:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             outgoing = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
         response = await self._transport.send(task, outgoing)
@@ -270,14 +273,15 @@ class Searcher:
             limit = min(limit, PAGE_OF_TARGETS)
         page, skip = task.incoming.page, task.incoming.page.skip if task.incoming.page else 0
         # One more than the page, so that whether more follows is known without another request.
-        asked = render_query((*plan.params, ("_count", str(limit + 1))))
+        quirks = task.addresses.quirks
+        asked = render_query(sent_query(plan, quirks, limit + 1))
         target = page.target if page else f"{plan.type}?{asked}"
         matches: list[dict[str, Any]] = []
         others: list[dict[str, Any]] = []
         removed, size, after = 0, 0, None
         totals: list[int | None] = []
         # A budget of the server's pages: a search whose matches are nearly all withheld must end, too.
-        left, left_out = max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
+        left, left_out = max(REFILL_BOUND, PAGE_SIZE_BOUND // min(limit, quirks.page or limit)), False
         while left > 0:
             fetched = await self._page_without_the_largest(task, plan, target)
             if fetched.target != target:

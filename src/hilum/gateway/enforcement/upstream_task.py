@@ -26,7 +26,8 @@ from hilum.gateway.enforcement.records import record_of
 from hilum.gateway.enforcement.rendering import Headers, RequestOutcome
 from hilum.gateway.enforcement.resource_access import is_opened
 from hilum.gateway.upstream.policy import destination
-from hilum.identity.people.models import TenantFacts
+from hilum.identity.people.models import Quirks, TenantFacts
+from hilum.identity.people.policy import quirks_of
 from hilum.records.audit import policy as audit
 from hilum.records.audit.models import LEAVE_WITHIN, SETTLEMENT, Access, Claimed, Outcome, Recorded
 
@@ -81,6 +82,7 @@ class ServerAddresses:
     grounds: Grounds = field(init=False)
     in_process: bool = field(init=False)
     """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
+    quirks: Quirks = field(init=False)
     shows_what_is_stored: bool = field(init=False)
     """Whether the bytes that the FHIR server stores may be passed on as they are: it is embedded, and no host is its own."""
 
@@ -91,6 +93,8 @@ class ServerAddresses:
         object.__setattr__(self, "base", self.bases[0][:-1])
         object.__setattr__(self, "upstream_bases", theirs)
         object.__setattr__(self, "grounds", grounds_of(self.bases, theirs, server.attachment_hosts))
+        # Settings with a word that is no quirk are refused.
+        object.__setattr__(self, "quirks", quirks_of(server.quirks) or Quirks())
         object.__setattr__(self, "in_process", self.upstream_base == self.base)
         object.__setattr__(self, "shows_what_is_stored", self.in_process and not server.public_url)
 

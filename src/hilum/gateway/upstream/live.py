@@ -46,7 +46,8 @@ from hilum.gateway.upstream.models import (
     UpstreamResponse,
 )
 from hilum.gateway.upstream.slots import Slots
-from hilum.identity.people.models import TenantFacts, UpstreamKind, UpstreamRef
+from hilum.identity.people.models import Quirks, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.identity.people.policy import quirks_of
 from hilum.records.audit.models import Recorded
 from hilum.records.keys.live import Vault
 
@@ -342,7 +343,8 @@ class CapabilityCache:
             statement = orjson.loads(policy.relocated(response.body, self._upstreams.base_of(tenant), base))
         except ValueError:
             statement = None
-        capabilities = read_statement(statement, at)
+        quirks = quirks_of(tenant.upstream.quirks) or Quirks()
+        capabilities = read_statement(statement, at, quirks.ignored)
         if capabilities is None:
             raise Unavailable(UNREADABLE, "The FHIR server did not return a CapabilityStatement.")
         return capabilities

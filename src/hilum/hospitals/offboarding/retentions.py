@@ -104,6 +104,7 @@ RETENTIONS = (
             "credentials_sealed": "",
             "upstream_public_url": "",
             "attachment_hosts": [],
+            "quirks": [],
             "base_url": "",
             "ehr_origins": [],
             "colour": "",

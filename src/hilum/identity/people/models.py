@@ -18,6 +18,7 @@ FACILITIES_BOUND = 500
 """Facilities in use of a tenant; an installation may list all of them."""
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20
+QUIRKS_BOUND = 20
 NAME_BOUND = 200
 RECIPIENTS_BOUND = 50
 """How many people of a tenant or vendor are mailed about one event."""
@@ -141,13 +142,49 @@ class TokenAuth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quirks:
+    """What a FHIR server does otherwise than FHIR R4 or its own CapabilityStatement says, as the gateway must know it.
+
+    ``page``: the largest ``_count`` that it takes; 0: any. ``forms``: it searches by a form that is posted. ``id_alone``: it takes ``_id``
+    without any other parameter only. ``one_patient``: it searches for one patient at a time. ``patient_criteria``: it does not list patients
+    without a criterion. ``ignored``: search parameters that it declares, or that every server has, and does not act on.
+    """
+
+    page: int = 0
+    forms: bool = True
+    id_alone: bool = False
+    one_patient: bool = False
+    patient_criteria: bool = False
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The quirks that a product is known to have. ``tried``: by whoever shipped this; else they are from its public documents."""
+
+    quirks: tuple[str, ...] = ()
+    tried: bool = False
+
+
+PROFILES: Mapping[str, Profile] = {
+    "azure": Profile(),
+    "epic": Profile(("one-patient", "patient-criteria")),
+    "google": Profile(("no-form",)),
+    "hapi": Profile(),
+    "medplum": Profile(tried=True),
+    "oracle": Profile(("page=100", "id-alone")),
+}
+"""Products with a FHIR server, by the name that people give it in settings."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamRef:
     """Where a tenant's FHIR server is, and how Hilum is let in. Only the upstream module opens ``credentials_sealed``, an UpstreamSecrets.
 
     ``public_url``: the base that the server writes in its answers, if it differs from ``url``. ``attachment_hosts``: apps see only addresses
     of attachments on these hosts. ``token_auth``: set if the server wants access tokens, by client credentials, from ``token_url`` as
     ``client_id`` with ``scope``. ``authorities``: certificates in PEM that its TLS certificate is verified by in place of the system's.
-    ``certificate``: the chain in PEM of the certificate that Hilum shows it.
+    ``certificate``: the chain in PEM of the certificate that Hilum shows it. ``quirks``: as words, which ``policy.quirks_of`` reads.
     """
 
     kind: UpstreamKind
@@ -161,6 +198,7 @@ class UpstreamRef:
     scope: str = ""
     authorities: str = ""
     certificate: str = ""
+    quirks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
         if isinstance(value, UpstreamRef):
             value = asdict(value)
             sealed = value.pop("credentials_sealed")
-            value["attachment_hosts"] = list(value["attachment_hosts"])
+            value |= {each: list(value[each]) for each in ("attachment_hosts", "quirks")}
             # Of the sealed text, which differs at each sealing, so it reveals nothing of the credentials.
             value["credentials"] = hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else ""
         written[name] = list(value) if isinstance(value, tuple) else value
@@ -68,6 +68,7 @@ def _read_upstream(order: Mapping[str, Any], sealed: str) -> UpstreamRef:
     typed: dict[str, Any] = {
         "kind": UpstreamKind(order["kind"]),
         "attachment_hosts": tuple(order["attachment_hosts"]),
+        "quirks": tuple(order["quirks"]),
         "token_auth": TokenAuth(order["token_auth"]) if order["token_auth"] else None,
         "credentials_sealed": sealed,
     }

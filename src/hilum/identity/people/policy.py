@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -31,6 +32,7 @@ from hilum.identity.people.models import (
     NEGATIVE_WINDOW,
     PEM_BOUND,
     PROXIES_BOUND,
+    QUIRKS_BOUND,
     SCOPE_BOUND,
     SECOND_PERSON_AGE,
     URL_BOUND,
@@ -41,6 +43,7 @@ from hilum.identity.people.models import (
     IdentityFacts,
     NewPerson,
     Person,
+    Quirks,
     Role,
     RoleRights,
     StaffRole,
@@ -78,6 +81,15 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
 """The resource types of a ``fhirUser`` by role. A clinician's is never a Patient."""
 _PRINTABLE = re.compile(r"[\x21-\x7e][\x20-\x7e]*")
 _HEADER = re.compile(r"[a-z][a-z0-9-]{0,63}")
+QUIRKS_KEPT = 1_000
+_PAGE = re.compile(r"[1-9][0-9]{0,3}")
+_PARAMETER = re.compile(r"_?[a-zA-Z][a-zA-Z0-9-]{0,63}")
+_FLAGS: Mapping[str, Mapping[str, Any]] = {
+    "no-form": {"forms": False},
+    "id-alone": {"id_alone": True},
+    "one-patient": {"one_patient": True},
+    "patient-criteria": {"patient_criteria": True},
+}
 _OWN_HEADERS = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "cookie", "expect", "host", "if-match", "prefer", "te", "transfer-encoding", "upgrade", "user-agent"}
 )  # fmt: skip
@@ -466,8 +478,10 @@ def upstream_fault(upstream: UpstreamRef) -> str:
     hosts = upstream.attachment_hosts
     if len(hosts) > ATTACHMENT_HOSTS_BOUND or not all(_HOST.fullmatch(host) for host in hosts):
         return "attachment_hosts_malformed"
+    if len(upstream.quirks) > QUIRKS_BOUND or quirks_of(upstream.quirks) is None:
+        return "quirks_unknown"
     if upstream.kind is UpstreamKind.EMBEDDED:
-        unexpected = upstream.url or upstream.credentials_sealed or upstream.public_url
+        unexpected = upstream.url or upstream.credentials_sealed or upstream.public_url or upstream.quirks
         return "upstream_url_unexpected" if unexpected else ""
     if upstream.public_url and _base_fault(upstream.public_url):
         return "upstream_public_url_malformed"
@@ -481,6 +495,26 @@ def upstream_fault(upstream: UpstreamRef) -> str:
     if not _is_secure(upstream.url):
         return "upstream_not_https"
     return _access_fault(upstream)
+
+
+@lru_cache(maxsize=QUIRKS_KEPT)
+def quirks_of(words: tuple[str, ...]) -> Quirks | None:
+    """Parse the quirks of a FHIR server; None if a word is none of them.
+
+    The words: ``page=N``, ``no-form``, ``id-alone``, ``one-patient``, ``patient-criteria`` and ``ignores=PARAMETER``.
+    """
+    found = Quirks()
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "page" and _PAGE.fullmatch(value):
+            found = replace(found, page=int(value))
+        elif name == "ignores" and _PARAMETER.fullmatch(value):
+            found = replace(found, ignored=found.ignored | {value})
+        elif word in _FLAGS:
+            found = replace(found, **_FLAGS[word])
+        else:
+            return None
+    return found
 
 
 def _is_secure(url: str) -> bool:

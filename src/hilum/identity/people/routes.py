@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -41,6 +41,8 @@ from hilum.identity.people.models import (
     EHR_ORIGINS_BOUND,
     HEADERS_BOUND,
     PEM_BOUND,
+    PROFILES,
+    QUIRKS_BOUND,
     SCOPE_BOUND,
     TENANT_SORTS,
     Branding,
@@ -59,6 +61,7 @@ Seal = Callable[[UpstreamSecrets, UpstreamRef], str]
 """Seals what a FHIR server accepts Hilum by, for that server alone."""
 Secret = Annotated[str, Field(max_length=CREDENTIALS_BOUND, pattern=r"^[\x20-\x7e]*$")]
 Pem = Annotated[str, Field(max_length=PEM_BOUND)]
+ProfileName = Literal["azure", "epic", "google", "hapi", "medplum", "oracle"]
 
 
 class UpstreamAsked(Strict):
@@ -85,6 +88,10 @@ class UpstreamAsked(Strict):
     """The base that the server writes in its answers, if it differs from ``url``, for example behind a proxy."""
     attachment_hosts: Annotated[tuple[Word, ...], Field(max_length=ATTACHMENT_HOSTS_BOUND)] = ()
     """Apps see addresses of attachments only on these hosts; addresses on any other, and signed links on all, are withheld."""
+    profile: ProfileName | None = None
+    """Which product it is, whose quirks are added to ``quirks``."""
+    quirks: Annotated[tuple[Word, ...], Field(max_length=QUIRKS_BOUND)] = ()
+    """What it does otherwise than FHIR says: ``page=N``, ``no-form``, ``id-alone``, ``one-patient``, ``patient-criteria``, ``ignores=PARAMETER``."""
 
 
 class NewTenantAsked(Strict):
@@ -130,6 +137,7 @@ class TenantShown(BaseModel):
     upstream_jwks: str
     """Where the server finds the keys of ``private_key_jwt``; empty for other ways."""
     attachment_hosts: list[str]
+    quirks: list[str]
     base_url: str
     ehr_origins: list[str]
     moved_reads: MovedReads
@@ -285,6 +293,7 @@ def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
     secrets = UpstreamSecrets(asked.authorization, asked.client_secret, asked.headers, asked.key)
+    known = PROFILES[asked.profile].quirks if asked.profile else ()
     upstream = UpstreamRef(
         asked.kind,
         asked.url,
@@ -296,6 +305,7 @@ def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
         scope=asked.scope,
         authorities=asked.authorities,
         certificate=asked.certificate,
+        quirks=tuple(dict.fromkeys((*known, *asked.quirks))),
     )
     # Checked before sealing, which binds the credentials to the host.
     if fault := policy.upstream_fault(upstream) or policy.secrets_fault(upstream, secrets):
@@ -320,6 +330,7 @@ def _tenant(tenant: Tenant, urls: Urls) -> TenantShown:
         upstream_scope=tenant.upstream.scope,
         upstream_jwks=urls.upstream_jwks(tenant.id) if tenant.upstream.token_auth is TokenAuth.KEY else "",
         attachment_hosts=list(tenant.upstream.attachment_hosts),
+        quirks=list(tenant.upstream.quirks),
         base_url=tenant.base_url,
         ehr_origins=list(tenant.ehr_origins),
         moved_reads=tenant.moved_reads,

@@ -58,6 +58,7 @@ tenants = Table(
     Column("token_scope", String(1_000), nullable=False, server_default=""),
     Column("authorities", Text, nullable=False, server_default=""),
     Column("certificate", Text, nullable=False, server_default=""),
+    Column("quirks", JSON, nullable=False, server_default="[]"),
     Column("base_url", String(500), nullable=False),
     Column("ehr_origins", JSON, nullable=False),
     Column("moved_reads", String(20), nullable=False),

@@ -438,6 +438,16 @@ PEM = click.File(encoding="ascii", errors="replace")
 )
 @click.option("--attachment-host", multiple=True, help="A host of links in attachments; may be repeated.")
 @click.option(
+    "--profile",
+    type=click.Choice(["azure", "epic", "google", "hapi", "medplum", "oracle"]),
+    help="Which product it is, if its quirks are known.",
+)
+@click.option(
+    "--quirk",
+    multiple=True,
+    help="What it does otherwise than FHIR says: page=N, no-form, id-alone, one-patient, patient-criteria or ignores=PARAMETER; may be repeated.",
+)
+@click.option(
     "--token-auth",
     type=click.Choice(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
     help="The server wants access tokens: how to authenticate at its token endpoint. Prompts for a client secret.",
@@ -458,6 +468,8 @@ def tenant_upstream(
     url: str,
     public_url: str,
     attachment_host: tuple[str, ...],
+    profile: str | None,
+    quirk: tuple[str, ...],
     authorization: bool,
     token_auth: str | None,
     header: tuple[str, ...],
@@ -477,7 +489,7 @@ def tenant_upstream(
       hilum tenant upstream lakeside --url https://fhir.lakeside.example/r4 --token-auth private_key_jwt --token-url https://login.lakeside.example/token --client-id hilum --scope "system/*.crus"
     """
     upstream: dict[str, Any] = {"kind": "http" if url else "embedded", "url": url, "public_url": public_url}
-    upstream["attachment_hosts"] = list(attachment_host)
+    upstream |= {"attachment_hosts": list(attachment_host), "profile": profile, "quirks": list(quirk)}
     if authorization:
         # Prompted and not an option: arguments are visible in the process list and the shell's history.
         upstream["authorization"] = click.prompt("Authorization", hide_input=True)

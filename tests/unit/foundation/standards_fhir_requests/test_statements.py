@@ -49,9 +49,21 @@ def test_what_a_server_acts_on_is_what_it_lists_for_the_type_and_for_all() -> No
     assert unknown_filter(capabilities, "Patient", (("_id", "x"),)) == "_id"
 
 
+def test_what_a_server_ignores_it_does_not_act_on_whatever_it_lists() -> None:
+    """C77."""
+    capabilities = read_statement(STATEMENT, 1.0, frozenset({"code", "_id"}))
+
+    assert capabilities is not None
+    for name in ("code", "_id"):
+        assert unknown_filter(capabilities, "Observation", ((name, "x"),)) == name
+    each, passing = next(resources_in(STATEMENT)), frozenset({"search-type"})
+    assert "searchParam" not in cut_type(each, passing, capabilities.filters["Observation"])
+
+
 def test_a_type_is_cut_to_what_passes() -> None:
-    told = cut_type(next(resources_in(STATEMENT)), frozenset({"read", "search-type"}))
-    unread = cut_type(next(resources_in(STATEMENT)), frozenset({"read"}))
+    every = frozenset({"code", "_id"})
+    told = cut_type(next(resources_in(STATEMENT)), frozenset({"read", "search-type"}), every)
+    unread = cut_type(next(resources_in(STATEMENT)), frozenset({"read"}), every)
 
     assert told["interaction"] == [{"code": "read"}, {"code": "search-type"}]
     assert told["searchParam"] == [{"name": "code", "type": "token"}]
@@ -141,7 +153,8 @@ def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:
 
     assert capabilities is not None
     for each in resources_in(capabilities.statement):
-        assert cut_type(each, frozenset({"read", "search-type"}))["type"] == each["type"]
+        filters = capabilities.filters[str(each.get("type"))]
+        assert cut_type(each, frozenset({"read", "search-type"}), filters)["type"] == each["type"]
     if isinstance(said, dict):
         list(resources_of(said))
     references_in(said, ())

@@ -8,7 +8,10 @@ from hilum.identity.people import policy
 from hilum.identity.people.models import (
     CLIENT_ID_BOUND,
     PEM_BOUND,
+    PROFILES,
+    QUIRKS_BOUND,
     SCOPE_BOUND,
+    Profile,
     TokenAuth,
     UpstreamKind,
     UpstreamRef,
@@ -52,6 +55,35 @@ def there(**more: Any) -> UpstreamRef:
 )
 def test_how_tokens_are_asked_for_is_judged(change: dict[str, Any], fault: str) -> None:
     assert policy.upstream_fault(there(**TOKENS | change)) == fault
+
+
+@pytest.mark.parametrize(
+    ("quirks", "fault"),
+    [
+        (("page=100", "no-form", "id-alone", "one-patient", "patient-criteria", "ignores=location"), ""),
+        (("page=0",), "quirks_unknown"),
+        (("page=",), "quirks_unknown"),
+        (("page=10000",), "quirks_unknown"),
+        (("no-form=1",), "quirks_unknown"),
+        (("ignores=",), "quirks_unknown"),
+        (("ignores=a b",), "quirks_unknown"),
+        (("slow",), "quirks_unknown"),
+        ((), ""),
+        (("no-form",) * (QUIRKS_BOUND + 1), "quirks_unknown"),
+    ],
+)
+def test_a_word_that_is_no_quirk_is_refused(quirks: tuple[str, ...], fault: str) -> None:
+    """C89: a setting that the gateway could not act on is not kept."""
+    assert policy.upstream_fault(there(quirks=quirks)) == fault
+
+
+def test_the_embedded_server_has_no_quirks() -> None:
+    assert policy.upstream_fault(UpstreamRef(UpstreamKind.EMBEDDED, quirks=("no-form",)))
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_what_products_are_known_for_can_be_acted_on(profile: Profile) -> None:
+    assert policy.quirks_of(profile.quirks) is not None
 
 
 HEADER = {"headers": {"Subscription-Key": "k"}}

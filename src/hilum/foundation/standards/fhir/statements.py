@@ -39,8 +39,10 @@ class ServerCapabilities:
     read_at: float
 
 
-def read_statement(statement: object, read_at: float) -> ServerCapabilities | None:
-    """Parse a CapabilityStatement; None if it is not one of R4."""
+def read_statement(
+    statement: object, read_at: float, ignored: frozenset[str] = frozenset()
+) -> ServerCapabilities | None:
+    """Parse a CapabilityStatement; None if it is not one of R4. ``ignored``: parameters that the server does not act on, whatever it declares."""
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         return None
     # 4.0.0 and 4.0.1 differ in corrections only. The visibility table is for R4 and no other version.
@@ -49,7 +51,7 @@ def read_statement(statement: object, read_at: float) -> ServerCapabilities | No
     # Parameters declared for the whole server apply to each type (CapabilityStatement.rest.searchParam).
     everywhere = frozenset(name for rest in rests_of(statement) for name in parameters_in(rest))
     filters = {
-        str(each.get("type")): frozenset(parameters_in(each)) | everywhere | _ALWAYS
+        str(each.get("type")): (frozenset(parameters_in(each)) | everywhere | _ALWAYS) - ignored
         for each in resources_in(statement)
     }
     return ServerCapabilities(statement, filters, read_at)
@@ -111,7 +113,7 @@ def cut_statement(
     if instantiates := [each for each in declared if "bulk" not in str(each)]:
         statement["instantiates"] = instantiates
     resources = [
-        cut_type(each, passing(str(each["type"])))
+        cut_type(each, passing(str(each["type"])), capabilities.filters[str(each["type"])])
         for each in resources_in(capabilities.statement)
         # A type without a visibility rule is refused, so announcing it would be false.
         if rule_of(str(each.get("type"))) is not None
@@ -139,7 +141,7 @@ def _security(endpoints: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
+def cut_type(each: dict[str, Any], passing: frozenset[str], filters: frozenset[str]) -> dict[str, Any]:
     """Build the gateway's entry of a type: the interactions that pass, and the parameters and includes that the gateway supports."""
     type_ = str(each.get("type"))
     interactions = [i["code"] for i in _listed(each, "interaction", dict) if str(i.get("code")) in passing]
@@ -148,7 +150,7 @@ def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
     entry |= {"versioning": each.get("versioning", "no-version"), **_UNSUPPORTED}
     if "search-type" not in interactions:
         return entry
-    supported = parameters_of(type_)
+    supported = parameters_of(type_).keys() & filters
     params = [p for p in _listed(each, "searchParam", dict) if str(p.get("name")) in supported]
     entry["searchParam"] = [
         {key: p[key] for key in ("name", "definition", "type") if key in p} for p in params

@@ -1046,6 +1046,7 @@ def upgrade() -> None:
         sa.Column("token_scope", sa.String(length=1000), server_default="", nullable=False),
         sa.Column("authorities", sa.Text(), server_default="", nullable=False),
         sa.Column("certificate", sa.Text(), server_default="", nullable=False),
+        sa.Column("quirks", sa.JSON(), server_default="[]", nullable=False),
         sa.Column("base_url", sa.String(length=500), nullable=False),
         sa.Column("ehr_origins", sa.JSON(), nullable=False),
         sa.Column("moved_reads", sa.String(length=20), nullable=False),
