@@ -54,6 +54,7 @@ IDS: Mapping[str, str] = {
     "alert": "alt_1",
     "conflict_of_interest": "coi_1",
     "defect": "def_1",
+    "fhir_server": "general",
     "incident": "inc_1",
     "incident_notice": "inn_1",
 }
@@ -65,6 +66,7 @@ MEMBERS: Mapping[str, str] = {
     "alert": "gina",
     "conflict_of_interest": "root",
     "defect": "root",
+    "fhir_server": "gina",
     "incident": "root",
     "incident_notice": "gina",
 }

@@ -298,6 +298,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "link",
             "exception",
             "incident",
+            "fhir_server",
         )
     }
     everybodys = {"tenant.service_owners": 200, "tenant.service_owner": 404, "tenant.guide": 200}

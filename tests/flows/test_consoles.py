@@ -37,6 +37,7 @@ MISSING = {
         "entry",
         "entry_change",
         "incident",
+        "fhir_server",
     )
 }
 """Pages of things that are not there: who may open them learns so."""

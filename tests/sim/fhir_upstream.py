@@ -31,6 +31,8 @@ class OtherServer:
     """Search parameters that it does not act on."""
     quirks: Quirks = field(default_factory=Quirks)
     """Refuse what a server with these quirks refuses."""
+    wants: str = ""
+    """The Authorization without which it answers 401, when set."""
     status: int = 0
     """Answer everything with this status, when set."""
     read_status: int = 0
@@ -104,7 +106,12 @@ class OtherServer:
         # Polled, because tests release it from another thread.
         while path in self.held and not self.held[path].is_set():
             await asyncio.sleep(0.01)
-        if scope["method"] == "GET":
+        status: int
+        answer: Any
+        more: list[tuple[bytes, bytes]]
+        if self.wants and headers.get("authorization") != self.wants:
+            status, answer, more = 401, {"resourceType": "OperationOutcome", "issue": []}, []
+        elif scope["method"] == "GET":
             status, answer, more = self._answer("GET", path, query, body)
         else:
             self.writing.append(body)
@@ -181,7 +188,9 @@ class OtherServer:
                 not quirks.forms and parts[1:],
                 quirks.id_alone and "_id" in asked and len(asked) > 1,
                 quirks.one_patient and "," in asked.get("patient", ""),
-                quirks.patient_criteria and parts == ["Patient"] and not asked.keys() - {"_count", "_sort"},
+                quirks.patient_criteria
+                and parts == ["Patient"]
+                and not asked.keys() - {"_count", "_sort", "_summary"},
             )
         )
 

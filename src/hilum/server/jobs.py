@@ -1,8 +1,9 @@
 """The jobs process: runs each scheduled job on one node at a time, from checkpoints every second to the deletion of expired rows."""
 
+import asyncio
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,12 +19,19 @@ from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.web.urls import Urls
 from hilum.gateway.enforcement.settling import SETTLE_EVERY
+from hilum.gateway.upstream.access import client_assertion
+from hilum.gateway.upstream.checks import check
+from hilum.gateway.upstream.models import CheckLine
 from hilum.hospitals.offboarding import jobs as offboardings
 from hilum.hospitals.offboarding.models import OFFBOARDINGS_EVERY
 from hilum.hospitals.vendor_hospitals import live as own_hospitals
 from hilum.hospitals.vendor_hospitals import service as snapshots
+from hilum.identity.people.models import TenantFacts, UpstreamRef
 from hilum.operations.dry_runs import jobs as dryruns
 from hilum.operations.dry_runs.models import DRY_RUN_EVERY
+from hilum.operations.fhir_servers import jobs as fhir_servers
+from hilum.operations.fhir_servers.models import CHECK_EVERY as FHIR_SERVERS_EVERY
+from hilum.operations.fhir_servers.models import DUE_EVERY
 from hilum.operations.incidents import jobs as incidents
 from hilum.operations.incidents.models import JOB_EVERY
 from hilum.operations.monitoring import jobs as monitoring
@@ -107,6 +115,8 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
             lambda job_lease: find_undeclared_use(job_lease, settings, reached),
         ),
         Job("alerts", ALERTS_EVERY, lambda job_lease: judge_alerts(job_lease, settings)),
+        Job("fhir_servers_due", DUE_EVERY, lambda job_lease: job_lease.repeat(fhir_servers.ask_due)),
+        Job("fhir_servers", FHIR_SERVERS_EVERY, check_fhir_servers),
         Job("incidents", JOB_EVERY, lambda job_lease: follow_incidents(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
@@ -262,6 +272,18 @@ def judge_alerts(job_lease: JobLease, settings: Settings) -> None:
     """Judge the calls of the last hour by the alert thresholds of the policy (C20)."""
     counts, now = _decisions(job_lease, settings), job_lease.uow.clock.now()
     monitoring.run(job_lease, counts, now, lambda: _may_continue(job_lease))
+
+
+def check_fhir_servers(job_lease: JobLease) -> None:
+    """Check the FHIR servers for which somebody asked, or that are due."""
+
+    async def signed(tenant: TenantId, upstream: UpstreamRef) -> str:
+        return job_lease.write(partial(client_assertion, tenant=tenant, upstream=upstream))
+
+    def checked(tenants: Sequence[TenantFacts]) -> Sequence[tuple[CheckLine, ...]]:
+        return asyncio.run(check(tenants, signed, job_lease.uow.clock.now))
+
+    fhir_servers.run(job_lease, checked, lambda: _may_continue(job_lease))
 
 
 def follow_incidents(job_lease: JobLease, settings: Settings) -> None:

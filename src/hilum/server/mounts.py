@@ -87,6 +87,7 @@ from hilum.operations.drills import routes as drills
 from hilum.operations.dry_runs import narrowing, observing
 from hilum.operations.dry_runs import routes as dryruns
 from hilum.operations.dry_runs.quotas import ReadCalls
+from hilum.operations.fhir_servers import service as fhir_servers
 from hilum.operations.incidents import notices as incident_notices
 from hilum.operations.incidents import service as incidents
 from hilum.operations.monitoring import routes as monitoring
@@ -474,7 +475,7 @@ def control_plane(
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),
-        *(actions.api(kit, each) for each in (monitoring_service, incidents, incident_notices)),
+        *(actions.api(kit, each) for each in (monitoring_service, fhir_servers, incidents, incident_notices)),
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),

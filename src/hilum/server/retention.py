@@ -32,7 +32,7 @@ PAUSE_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "offboardings", "deletion_requests", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "disclosures", "host", "identity", "incidents", "infra", "keys", "launches", "listings", "service_owners", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
+    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "offboardings", "deletion_requests", "drills", "enrolment", "evidence", "factors", "federation", "fhir_servers", "gateway", "disclosures", "host", "identity", "incidents", "infra", "keys", "launches", "listings", "service_owners", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 

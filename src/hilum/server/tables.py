@@ -18,6 +18,7 @@ from hilum.identity.federation import service as federation
 from hilum.identity.signin import service as signin
 from hilum.operations.drills import service as drills
 from hilum.operations.dry_runs import service as dryruns
+from hilum.operations.fhir_servers import service as fhir_servers
 from hilum.operations.incidents import service as incidents
 from hilum.operations.monitoring import service as monitoring
 from hilum.records.audit import live as audit
@@ -34,6 +35,7 @@ MODULES = (
     evidence,
     factors,
     federation,
+    fhir_servers,
     authorize,
     launches,
     service_owners,

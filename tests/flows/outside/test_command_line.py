@@ -57,6 +57,7 @@ EXPECTED = {
     "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant system-client", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person reset-factors", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app edit", "app edits", "app edit-logo", "app approve-edit", "app refuse-edit", "app change", "app version",
     "alert list", "alert show", "alert progress",
+    "fhir-server check", "fhir-server list", "fhir-server show",
     "incident open", "incident assign", "incident rate", "incident note", "incident contain", "incident settle", "incident hold", "incident measure", "incident notify", "incident related", "incident advance", "incident close", "incident list", "incident show",
     "incident-notice acknowledge", "incident-notice list", "incident-notice show",
     "app documents",

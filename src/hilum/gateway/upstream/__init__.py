@@ -4,7 +4,7 @@ Owns: the connection pool; deadlines; the size limit of an answer; the slots at 
 access: credentials, tokens, TLS.
 Must not know: apps, tokens, scopes; who asked and why.
 Public verbs: ``live.Upstreams.send``, ``live.Upstreams.base_of``, ``live.CapabilityCache.of``, ``access.seal_secrets``,
-``checks.faults_of``.
+``checks.check``.
 Invariants:
 - Credentials are sent only to the host for which they were sealed, and returned to nobody.
 - Only headers that the gateway sets are sent.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from hilum.policy.matrix.models import ALL_PLACES, TrafficClass
 
@@ -37,7 +37,7 @@ TOKEN_RENEWED_S, TOKEN_MARGIN_S = 60.0, 5.0
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
 """The headers that may be sent to a FHIR server; no other header of a client is passed on."""
-TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", "retry-after"})
+TAKEN_HEADERS = frozenset({"content-type", "date", "etag", "last-modified", "location", "retry-after"})
 """The headers of a FHIR server's answer that the gateway reads."""
 
 
@@ -92,3 +92,24 @@ class Entry(Enum):
     """Refused: no class has more slots."""
     CROWDED = auto()
     """Refused: as many requests of its app wait as may; the other places are for other apps."""
+
+
+class CheckOutcome(StrEnum):
+    """How one part of a check of a FHIR server ended."""
+
+    WORKS = "works"
+    LIMITED = "limited"
+    """It works otherwise than FHIR says: some requests are refused, or slower."""
+    FAILS = "fails"
+    UNTRIED = "untried"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLine:
+    """One part of a check: what was found, and what to change. ``quirk``: the setting that the gateway needs for it."""
+
+    name: str
+    outcome: CheckOutcome
+    found: str
+    advice: str = ""
+    quirk: str = ""

@@ -138,6 +138,7 @@ RETENTIONS = (
         _KEEP,
         "signed results of apps tried on synthetic patients, which reviews refer to",
     ),
+    Retention("fhir_servers_server", By.ID, _ERASE, "how its FHIR server worked"),
     Retention("incidents_notice", _TENANT, _KEEP, "notices of incidents to the hospital", exported=True),
     Retention("audit_hold", _TENANT, _KEEP, "what was held, by whom and why"),
     Retention("offboardings_offboarding", _TENANT, _KEEP, "who let the hospital leave, and this proof"),

@@ -102,6 +102,7 @@ class MailKind(StrEnum):
     INCIDENT_OPENED = "incident_opened"
     INCIDENT = "incident"
     INCIDENT_VENDOR = "incident_vendor"
+    FHIR_SERVER_FAILS = "fhir_server_fails"
 
 
 URGENT = frozenset(

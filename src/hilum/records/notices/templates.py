@@ -504,6 +504,16 @@ INCIDENT_VENDOR = Template(
     _INCIDENT,
     _INCIDENT_ROWS,
 )
+FHIR_SERVER_FAILS = Template(
+    MailKind.FHIR_SERVER_FAILS,
+    "The FHIR server of a hospital fails",
+    (
+        "The check of a hospital's FHIR server found that apps cannot work there as they should. You get this mail once; a later check says when it works again.",
+        "What was found, and what to change: Settings in /tenant, FHIR servers in /operations, or hilum tenant check {tenant}",
+    ),
+    {"hospital": Kind.NAME, "tenant": Kind.ID},
+    (("Hospital", "hospital"),),
+)
 TEMPLATES = {each.id.value: each for each in tuple(globals().values()) if isinstance(each, Template)}
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}

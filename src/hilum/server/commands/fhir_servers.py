@@ -3,9 +3,10 @@
 import asyncio
 from functools import partial
 
+from hilum.foundation.infra.system import SystemClock
 from hilum.foundation.kernel.ids import TenantId
 from hilum.gateway.upstream.access import client_assertion
-from hilum.gateway.upstream.checks import faults_of
+from hilum.gateway.upstream.checks import check, fault_of
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import UpstreamKind, UpstreamRef
 from hilum.identity.people.policy import facts_of
@@ -24,8 +25,8 @@ def fhir_server_findings() -> list[Finding]:
         for each in host.read(identity.list_tenants)
         if each.active and each.upstream.kind is UpstreamKind.HTTP
     ]
-    faults = asyncio.run(faults_of(tenants, _client_assertion))
+    checked = asyncio.run(check(tenants, _client_assertion, SystemClock().now))
     return [
-        Finding(f"FHIR server of {tenant.id}", ok=not fault, next=fault)
-        for tenant, fault in zip(tenants, faults, strict=True)
+        Finding(f"FHIR server of {tenant.id}", ok=not (fault := fault_of(lines)), next=fault)
+        for tenant, lines in zip(tenants, checked, strict=True)
     ]

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import re
+import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,7 +18,7 @@ from hilum.foundation.pictures.models import BYTES_BOUND as PICTURE_BOUND
 from hilum.identity.people.models import TENANT_SORTS
 from hilum.surfaces.cli import api
 from hilum.surfaces.cli.named import KINDS, TENANT, tenant_argument
-from hilum.surfaces.cli.output import as_json, plain, table
+from hilum.surfaces.cli.output import REFUSED, as_json, plain, table
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 tenant_option = click.option("--tenant", type=TENANT, default="", help="The hospital; by default, your own.")
@@ -24,6 +26,9 @@ limit_option = click.option(
     "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
 )
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, across all pages.")
+CHECK_WAIT_S = 90
+"""How long `hilum tenant check` waits: the jobs process begins within seconds, and a check ends within a minute."""
+_TONES = {"works": "green", "limited": "yellow", "fails": "red", "untried": "white"}
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 PLATFORM = "system:system"
@@ -504,6 +509,50 @@ def tenant_upstream(
     show_done(found, json_=json_)
     if "approval" not in found:
         click.secho("nothing changes: its server is reached like this already", fg="yellow", err=True)
+
+
+@tenant.command("check")
+@tenant_argument
+@json_option
+def tenant_check(tenant_id: str, *, json_: bool) -> None:
+    r"""Check a hospital's FHIR server as apps will use it: what works, what will be refused, and what to change.
+
+    It writes nothing and asks for no patient's records. Exits 1 if something fails.
+
+    \b
+    Example:
+      hilum tenant check lakeside
+    """
+    path = f"/fhir-servers/{api.segment(tenant_id)}"
+    found = api.call("POST", f"{path}/check")
+    until = time.monotonic() + CHECK_WAIT_S
+    with click.progressbar(
+        length=CHECK_WAIT_S, label=f"checking the FHIR server of {tenant_id}", file=sys.stderr
+    ) as bar:
+        while is_waiting(found) and time.monotonic() < until:
+            time.sleep(1)
+            bar.update(1)
+            found = api.call("GET", path)
+        bar.update(CHECK_WAIT_S - bar.pos)
+    if is_waiting(found):
+        click.secho("refused: the check has not ended.", fg="red", err=True)
+        click.echo("Next: `hilum doctor` on a node shows whether the jobs process runs.", err=True)
+        raise SystemExit(REFUSED)
+    if json_:
+        as_json(found)
+    for line in () if json_ else found["lines"]:
+        click.echo(
+            click.style(f"{line['outcome']:8}", fg=_TONES[line["outcome"]])
+            + f" {line['name']}: {plain(line['found'])}"
+        )
+        if line["advice"]:
+            click.echo(f"         {plain(line['advice'])}")
+    raise SystemExit(REFUSED if found["state"] == "fails" else 0)
+
+
+def is_waiting(server: Mapping[str, Any]) -> bool:
+    """Check whether a FHIR server was not checked since somebody asked."""
+    return not server["checked_at"] or server["checked_at"] < server["asked_at"]
 
 
 @tenant.command("system-client")

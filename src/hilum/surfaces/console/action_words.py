@@ -148,6 +148,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "listings.listing.publish": "published an app",
         "listings.listing.unpublish": "took an app out of the catalogue",
         "service_owners.service_owner.lose_approver": "recorded that a backend service has lost its approver",
+        "fhir_servers.fhir_server.judge": "found that a FHIR server works otherwise than before",
         "incidents.incident.count": "counted whom an incident reached",
         "incidents.notice.send": "sent the notices of an incident",
         "monitoring.alert.close": "ended an alert about calls",

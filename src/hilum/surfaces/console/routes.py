@@ -47,6 +47,7 @@ from hilum.surfaces.console.shared import (
     approvals,
     defects,
     deletion_requests,
+    fhir_servers,
     guide,
     incidents,
     offboardings,
@@ -109,6 +110,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.evidence", evidence.show, evidence.act),
         *defects.OPERATIONS.routes(desk),
         *incidents.OPERATIONS.routes(desk),
+        *fhir_servers.OPERATIONS.routes(desk),
         *desk.route("operations.offboardings", offboardings.show_list),
         *desk.route("operations.offboarding_new", offboardings.show_new, offboardings.ask),
         *desk.route("operations.offboarding", offboardings.show),
@@ -161,6 +163,7 @@ def _tenant(desk: Desk) -> list[Route]:
         ),
         *desk.route("tenant.emergency", emergencies.show, emergencies.act),
         *incidents.TENANT.routes(desk),
+        *fhir_servers.TENANT.routes(desk),
         *_shared(desk, Console.TENANT),
     ]
 

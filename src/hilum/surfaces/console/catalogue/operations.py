@@ -71,6 +71,8 @@ PAGES = (
     page("defects", "/defects", "Defects", "What got past us?", menu="Apps"),
     page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=ACTS_ON_APPS),
     page("defect", "/defects/{id}", "Defect", "Could we have caught it?", "defects"),
+    page("fhir_servers", "/fhir-servers", "FHIR servers", "Does each work?", menu="Organisations"),
+    page("fhir_server", "/fhir-servers/{id}", "FHIR server", "What does not work there?", "fhir_servers"),
     page(
         "offboardings", "/offboardings", "Offboardings", "Who left, and what is erased?", menu="Organisations"
     ),

@@ -62,6 +62,8 @@ PAGES = (
     page("emergency_settings", "/emergencies/settings", "Allowed", "What may be opened?", "emergencies"),
     page("emergency", "/emergencies/{id}", "Emergency access", "Was there an emergency?", "emergencies"),
     page("settings", "/settings", "Settings", "How is your hospital set up?", menu="Settings"),
+    page("fhir_servers", "/settings/fhir-server", "FHIR server", "Does it work as apps need it?", "settings"),
+    page("fhir_server", "/settings/fhir-server/{id}", "Check", "What does not work?", "fhir_servers"),
     page("leave", "/settings/leave", "Leave the platform", "What would end?", "settings"),
     page("providers", "/sign-in", "Sign-in", "How do your people sign in?", "settings"),
     page("links", "/sign-in/links", "Linked accounts", "Who signs in as whom?", "providers"),

@@ -46,6 +46,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Defects of certified versions. One that was first seen in production is closed once it is said whether the sandbox could have shown it.",
             "hilum defect list",
         ),
+        "operations.fhir_servers": (
+            "Whether each hospital's FHIR server works as apps need it, checked every night and when you ask: what fails, what is refused, and which setting helps.",
+            "hilum tenant check",
+        ),
         "operations.offboardings": (
             "The hospitals that left: what each had, and what its erasure waits for. Two of you let one leave.",
             "hilum tenant leave list",

@@ -46,6 +46,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     urls, upstream = visit.kit.urls, tenant.upstream
     return {
         "tenant": tenant,
+        "has_server": upstream.kind is UpstreamKind.HTTP,
         "revision": revision_of(tenant),
         "facts": [
             ("Name", tenant.name),

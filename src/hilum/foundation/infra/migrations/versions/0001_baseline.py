@@ -936,6 +936,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_federation_used_until"), "federation_used", ["until"], unique=False)
     op.create_table(
+        "fhir_servers_server",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("asked_at", Instant(), nullable=False),
+        sa.Column("asked_by", sa.String(length=120), nullable=False),
+        sa.Column("settings", sa.String(length=16), nullable=False),
+        sa.Column("checked_at", Instant(), nullable=True),
+        sa.Column("failing_since", Instant(), nullable=True),
+        sa.Column("lines", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fhir_servers_server")),
+    )
+    op.create_index("ix_fhir_servers_server_state", "fhir_servers_server", ["state", "id"], unique=False)
+    op.create_table(
         "identity_chart_loss",
         sa.Column("person", sa.String(length=64), nullable=False),
         sa.Column("patient", sa.String(length=64), nullable=False),
