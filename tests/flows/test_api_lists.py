@@ -55,6 +55,8 @@ from hilum.operations.drills import store as drills
 from hilum.operations.drills.models import Drill
 from hilum.operations.dry_runs import store as dryruns
 from hilum.operations.dry_runs.models import Kind
+from hilum.operations.fhir_servers import store as fhir_servers
+from hilum.operations.fhir_servers.models import FhirServer, ServerState
 from hilum.operations.incidents import store as incidents
 from hilum.operations.incidents.models import Incident, IncidentKind, IncidentSeverity
 from hilum.operations.incidents.policy import notice_to
@@ -221,6 +223,7 @@ LISTS = {
     "/api/v1/alerts": "rita",
     "/api/v1/incidents": "otto",
     "/api/v1/incident-notices": "otto",
+    "/api/v1/fhir-servers": "otto",
     "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/regulated-access": "rita",
@@ -378,6 +381,8 @@ class Full:
         )
         do(lambda ctx: offboardings.add(ctx.tx, gone))
         do(lambda ctx: evidence.add(ctx.tx, certification_run(n, self.site.clock.now())))
+        checked = FhirServer(TenantId(f"more-{n}"), ServerState.WORKS, at, "")
+        do(lambda ctx: fhir_servers.SERVERS.add(ctx.tx, checked))
 
     def api(self, who: str) -> TestClient:
         """Return one client for each person, who may have only so many API tokens."""

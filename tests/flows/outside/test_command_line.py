@@ -54,7 +54,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "sandbox load", "sandbox fault make", "sandbox fault list", "sandbox fault end", "sandbox snapshot create", "sandbox snapshot list", "sandbox snapshot show", "sandbox snapshot reset", "sandbox snapshot put-apps", "sandbox snapshot remove", "defect report", "defect list", "defect show", "defect tag", "defect close", "defect figures", "login", "confirm", "session list", "session end",
     "facility add", "facility list", "facility remove", "installation show", "installation networks", "installation validate",
-    "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant system-client", "person list", "person add", "person deactivate",
+    "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant system-client", "tenant check", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person reset-factors", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app edit", "app edits", "app edit-logo", "app approve-edit", "app refuse-edit", "app change", "app version",
     "alert list", "alert show", "alert progress",
     "fhir-server check", "fhir-server list", "fhir-server show",
