@@ -119,7 +119,7 @@ def test_each_quirk_is_found_and_once_it_is_set_it_is_well(other: OtherServer, q
 
     found = lines_of(other)
     assert (found[name].outcome, found[name].quirk) == (LIMITED, quirk)
-    assert f"--quirk {quirk}" in found[name].advice
+    assert f"the quirk `{quirk}`" in found[name].advice
     assert {each.quirk for each in found.values()} == {quirk, ""}
     told = lines_of(other, quirks=(quirk,))[name]
     assert (told.outcome, told.quirk, told.advice) == (WORKS, "", "")
@@ -394,6 +394,29 @@ def test_after_a_change_of_settings_it_is_checked_again_by_itself(
     assert servers.ask_due() == 1
     servers.run_job()
     assert servers.ask_due() == 0
+
+
+def test_the_pages_name_the_hospital_what_was_found_and_what_to_change(
+    servers: Servers, other: OtherServer
+) -> None:
+    staff = servers.site.signed_in("sam")
+    assert "No FHIR server was checked" in staff.get("/operations/fhir-servers").text
+    other.quirks = Quirks(page=50)
+    made(servers.ask(), 200)
+    waiting = staff.get("/operations/fhir-servers").text
+    assert "Not checked yet" in waiting
+    servers.run_job()
+
+    listed = staff.get("/operations/fhir-servers").text
+    assert '<a href="/operations/fhir-servers/general">General</a>' in listed
+    assert "parts limited" in listed
+    shown = staff.get("/operations/fhir-servers/general").text
+    assert "Add the quirk <code>page=50</code> to its settings" in shown
+    other.ignores = frozenset({"patient"})
+    servers.clock.advance(timedelta(minutes=1))
+    made(servers.ask(), 200)
+    servers.run_job()
+    assert "Fails: Search by patient" in staff.get("/operations/fhir-servers").text
 
 
 def test_ten_thousand_hospitals_are_asked_for_in_batches(servers: Servers) -> None:

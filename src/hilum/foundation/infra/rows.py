@@ -33,6 +33,7 @@ from hilum.foundation.infra.sorting import by_key, newest_first, paged
 from hilum.foundation.infra.stored_enums import member_of
 from hilum.foundation.kernel.errors import NotFound
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery, Sorts
+from hilum.foundation.kernel.sentences import in_words
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
@@ -203,7 +204,7 @@ class Rows(Generic[T]):
 
     def missing(self) -> NotFound:
         """Return the error that says that there is no such value."""
-        return NotFound(self._code, f"There is no such {self.noun.replace('_', ' ')}.")
+        return NotFound(self._code, f"There is no such {in_words(self.noun)}.")
 
     def add(self, tx: Connection, value: T, **more: Any) -> None:
         """Add a value."""

@@ -112,6 +112,11 @@ def pattern(text: str) -> str:
     return text
 
 
+def in_words(name: str) -> str:
+    """Return the name of a noun as people write it: fhir_server is a FHIR server."""
+    return name.replace("_", " ").replace("fhir", "FHIR")
+
+
 def joined(parts: Iterable[str], sep: str = " ") -> Sentence:
     """Join sentences, or the entries of a list, without empty ones."""
     present = {f"p{n}": part for n, part in enumerate(each for each in parts if each)}

@@ -62,8 +62,8 @@ def credentials(answer: UpstreamResponse, tenant: TenantFacts) -> CheckLine:
         advice = "Set credentials that it accepts (`hilum tenant upstream`)."
         return CheckLine(name, FAILS, f"It refuses Hilum's credentials ({answer.status}).", advice)
     if answer.status in {404, 410}:
-        kind = "Its credentials are" if has_credentials(tenant.upstream) else "No credentials are"
-        return CheckLine(name, WORKS, f"{kind} accepted: a record that does not exist is {answer.status}.")
+        kind = "It accepts Hilum's" if has_credentials(tenant.upstream) else "None are set, and it answers"
+        return CheckLine(name, WORKS, f"{kind}: a record that does not exist is {answer.status}.")
     sentence = f"The read of a record that does not exist is {answer.status} in place of 404."
     return CheckLine(name, FAILS, sentence, "Check the FHIR base.")
 
@@ -254,7 +254,8 @@ def _with_quirk(line: CheckLine, quirks: tuple[str, ...]) -> CheckLine:
     if line.quirk in quirks:
         found = f"{line.found} The settings say so (`{line.quirk}`)."
         return replace(line, outcome=WORKS, found=found, quirk="")
-    return replace(line, advice=f"Add `--quirk {line.quirk}` to its settings.")
+    advice = f"Add the quirk `{line.quirk}` to its settings (`hilum tenant upstream --quirk`)."
+    return replace(line, advice=advice)
 
 
 def parsed(answer: UpstreamResponse) -> dict[str, Any]:

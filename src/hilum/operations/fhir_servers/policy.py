@@ -50,8 +50,8 @@ def summary(server: FhirServer, _now: datetime) -> str:
     """Return in a sentence what was found."""
     if server.checked_at is None:
         return "Not checked yet"
-    found = [each.found for each in server.lines if each.outcome is CheckOutcome.FAILS]
+    failing = [each.name for each in server.lines if each.outcome is CheckOutcome.FAILS]
+    if failing:
+        return f"Fails: {', '.join(failing)}"
     limited = sum(each.outcome is CheckOutcome.LIMITED for each in server.lines)
-    if found:
-        return found[0]
     return f"{limited} of {len(server.lines)} parts limited" if limited else "Everything works"

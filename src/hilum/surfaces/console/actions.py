@@ -19,6 +19,7 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid
 from hilum.foundation.kernel.ids import ClientId
 from hilum.foundation.kernel.pages import PageQuery, Sorts
+from hilum.foundation.kernel.sentences import in_words
 from hilum.foundation.web.forms import Form
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Desk, Visit, address, to
@@ -102,8 +103,8 @@ class Pages:
         )
         shown = List(
             columns=columns,
-            one=self.noun.name.replace("_", " "),
-            many=self.noun.many.replace("_", " "),
+            one=in_words(self.noun.name),
+            many=in_words(self.noun.many),
             empty=Empty(title, step, begin, button),
             filters=tuple(_filter(each) for each in inputs_of(action) if each.kind in {"flag", "choice"}),
         )
@@ -272,7 +273,8 @@ class Shown:
             for name, kind in kinds.items()
             if kind in _NAMED | {"actor"}
         ]
-        tenants = [str(record.tenant) for record in records if "tenant" in kinds]
+        places = [name for name, kind in kinds.items() if kind == "TenantId"]
+        tenants = [str(getattr(record, name) or "") for record in records for name in places]
         services = sorted(
             {getattr(r, name) for r in records for name, kind in kinds.items() if kind == "ClientId"}
         )
@@ -283,7 +285,7 @@ class Shown:
 
     def text(self, record: Any, name: str) -> str:
         """Return a field in words."""
-        value, kind = getattr(record, name, ""), self.kinds.get(name, "")
+        value, kind = self._value(record, name), self.kinds.get(name, "")
         if value is None or value == "":
             return ""
         if kind == "actor":
@@ -302,14 +304,18 @@ class Shown:
 
     def is_empty(self, record: Any, each: Shows) -> bool:
         """Check whether a field has nothing to show."""
-        return getattr(record, each.name, "") in (None, "", ())
+        return self._value(record, each.name) in (None, "", ())
+
+    def _value(self, record: Any, name: str) -> Any:
+        derive = self.noun.derived.get(name)
+        return derive(record, self.ctx.now) if derive else getattr(record, name, "")
 
     def cell(self, record: Any, each: Shows, *, href: str = "", longest: int = PROSE_BOUND) -> Cell:
         """Return a field as a cell of a table or a fact."""
         if each.name == "state" and self.noun.badge:
             text, tone = self.noun.badge(self.ctx.actor, record, self.ctx.now)
             return Cell(text, kind="badge", tone=tone)
-        value = getattr(record, each.name)
+        value = self._value(record, each.name)
         if isinstance(value, datetime):
             return Cell("", at=value)
         text = self.text(record, each.name)
