@@ -15,7 +15,7 @@ from tests.effort import FULL
 SCRIPTS = "*.js*"
 _ID = re.compile(
     r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
-    r"|(?<=/policy/entries/)[^/]+"
+    r"|(?<=/policy/entries/)[^/]+|(?<=/fhir-servers/)[a-z0-9-]+$|(?<=/fhir-server/)[a-z0-9-]+$"
     r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)|(?<=/developer/snapshots/)[^/]+$"
 )
 WIDER = """() => [...document.querySelectorAll("body *")]

@@ -112,6 +112,7 @@ def furnish(stage: Stage) -> str:
             sent(security.post("/switches", json=stop))
             fill_review(stage, security, apps["Lumen Chart"])
             let_leave(stage, security)
+            connect(stage)
             lower(stage, security, apps["Lumen Chart"])
             find_defect(security, apps["Lumen Chart"])
             notify_of_an_incident(security, apps["Lumen Chart"])
@@ -194,6 +195,16 @@ def let_leave(stage: Stage, second: httpx2.Client) -> None:
     sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 
+def connect(stage: Stage) -> None:
+    """Connect a hospital to a FHIR server that does not answer, and check it."""
+    with caller(stage, staff(stage, "platform_admin")) as admin:
+        server = {"upstream": {"kind": "http", "url": "http://127.0.0.1:9/fhir"}}
+        tenant = {"id": "connected", "name": "Connected Clinic", "sandbox": True}
+        sent(admin.post("/tenants", json=tenant | server))
+        sent(admin.post("/fhir-servers/connected/check"))
+        until(lambda: sent(admin.get("/fhir-servers/connected"))["state"] == "fails")
+
+
 @pytest.fixture
 def filled(stage: Stage) -> Iterator[tuple[Stage, str, Furnished]]:
     with snapshot(stage), furnished(stage) as made:
@@ -225,6 +236,8 @@ def test_every_page_of_the_consoles_works_on_a_phone_without_script(
             f"/tenant/apps/{installed}/networks",
             f"/tenant/apps/{installed}/write-alone",
             "/tenant/search?q=lumen",
+            "/tenant/settings/fhir-server",
+            "/tenant/settings/fhir-server/general",
             "/tenant/sign-in/links",
             "/tenant/sign-in/links/new",
             f"/tenant/apps/{made.app}/newer",

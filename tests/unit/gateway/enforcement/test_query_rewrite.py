@@ -9,6 +9,8 @@ from hilum.foundation.kernel.decision import Deny, Reason
 from hilum.foundation.standards.fhir.queries import only_targets, targets_named
 from hilum.foundation.standards.smart.scopes import READ, SEARCH
 from hilum.gateway.enforcement.models import SearchPlan
+from hilum.gateway.enforcement.query_rewrite import sent_query
+from hilum.identity.people.models import Quirks
 from tests.unit.gateway.enforcement.facts import (
     BACKEND,
     BACKEND_SNAPSHOT,
@@ -326,6 +328,19 @@ def test_a_page_is_never_larger_than_the_bound_and_nothing_is_counted_unless_ask
     assert plan("Observation").count is None
     assert plan("Observation?_count=0").counting
     assert plan("Observation?_summary=count").counting
+
+
+@pytest.mark.parametrize(
+    ("quirks", "query", "sent"),
+    [
+        (Quirks(), "Patient?_id=p1", {"_id": "p1", "_count": "20"}),
+        (Quirks(page=10), "Patient?_id=p1", {"_id": "p1", "_count": "10"}),
+        (Quirks(page=100), "Patient?_id=p1", {"_id": "p1", "_count": "20"}),
+        (Quirks(id_alone=True), "Patient?_id=p1", {"_id": "p1"}),
+    ],
+)
+def test_a_search_is_sent_as_its_server_takes_it(quirks: Quirks, query: str, sent: dict[str, str]) -> None:
+    assert dict(sent_query(plan(query), quirks, 20)) == sent
 
 
 @pytest.mark.parametrize(
